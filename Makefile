@@ -1,0 +1,42 @@
+# make demo   set up .venv and run the embedded study to its report      (CORES=n, default all)
+# make test   set up .venv and run every test
+#
+# On a machine without a GPU, point TORCH_INDEX at PyTorch's CPU wheel index to avoid gigabytes of
+# CUDA libraries:  make demo TORCH_INDEX=<address of the index>
+
+CORES ?= all
+PYTHON ?= python3.11
+TORCH_INDEX ?=
+STUDY ?= results/embedded
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread per process: parallelism is between jobs, and thread counts must not change results.
+ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test benchmarks install clean
+.DELETE_ON_ERROR:
+
+demo: install
+	$(ENVIRONMENT) snakemake --cores $(CORES)
+	$(ENVIRONMENT) snakemake --report $(STUDY)/report.zip --quiet
+	@$(ENVIRONMENT) python scripts/headline.py --show $(STUDY)/headline.json
+	@echo "report: $(STUDY)/report.zip (unpack it and open report.html)"
+
+test: install
+	$(ENVIRONMENT) pytest
+
+benchmarks: install
+	$(ENVIRONMENT) python -m benchmarks
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml envs/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' envs/constraints.txt)"
+	$(BIN)/pip install -q -c envs/constraints.txt -e ".[rollouts,training,analysis,workflow,tests]"
+	$(BIN)/pip check
+	touch $@
+
+clean:
+	rm -rf $(VENV) results .snakemake

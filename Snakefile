@@ -1,0 +1,32 @@
+from snakemake.utils import min_version, validate
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+validate(config, "workflow/schemas/config.schema.yaml")
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/competitions.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.headline.output,
+        rules.tabulate_results.output,
+        rules.plot_learning_curves.output,
+        rules.plot_competition_changes.output,
+        rules.plot_score_distributions.output,
+        rules.plot_action_mix.output,
+        rules.plot_training_metrics.output,
+        rules.plot_time_split.output,

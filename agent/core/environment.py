@@ -1,0 +1,221 @@
+"""What an episode plays in: MLE-Dojo's five actions on one competition.
+
+The meaning of the actions, the feedback and the position score are MLE-Dojo's. The engine is our
+own because upstream's runner starts every program cold, cannot be confined and needs the main
+thread. What the model does wrong becomes an outcome; what the machine does wrong raises.
+"""
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from agent.core.actions import CODE_ACTIONS, INFO_TYPES, Action
+from agent.core.competition import Competition, InvalidSubmissionError, position_score
+from agent.core.records import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What running one program left behind."""
+
+    outcome: Outcome  # ok | crashed | timed_out
+    error: str  # kind of the exception, e.g. "ValueError"; empty when ok
+    message: str  # its last line
+    output: str  # stdout and stderr, shortened
+    submission: bytes | None  # submission.csv as written, None when there is none
+    refused: str  # why a submission that exists may not be read (a link, too large, ...)
+    seconds: float
+
+
+class ProgramRunner(Protocol):
+    """Runs untrusted Python with `public` copied into its working folder. Safe from threads."""
+
+    @property
+    def confinement(self) -> str: ...
+
+    def run(self, program: str, public: Path) -> Execution: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """The environment's answer to one action; `template` names the prompt that words it."""
+
+    template: str
+    outcome: Outcome
+    error: str = ""
+    message: str = ""
+    output: str = ""
+    raw_score: float | None = None
+    position_score: float | None = None
+    submission: bytes | None = None
+    execute_seconds: float = 0.0
+    grade_seconds: float = 0.0
+
+
+Grader = Callable[[Competition, bytes], tuple[float, float]]
+
+
+class Environment(Protocol):
+    """One episode's world. Single use: make a new one for each episode."""
+
+    @property
+    def competition(self) -> Competition: ...
+
+    @property
+    def best_position(self) -> float: ...
+
+    def step(self, action: Action) -> Feedback: ...
+
+
+@dataclass
+class CompetitionEnvironment:
+    """Plays one competition with our own engine."""
+
+    competition: Competition
+    runner: ProgramRunner
+    grader: Grader
+    best_position: float = 0.0
+    history: list[str] = field(default_factory=list)
+
+    def step(self, action: Action) -> Feedback:
+        feedback = self._answer(action)
+        if action.kind in CODE_ACTIONS:
+            score = "" if feedback.position_score is None else f" {feedback.position_score:.3f}"
+            self.history.append(f"{action.kind}: {feedback.error or feedback.outcome}{score}")
+        return feedback
+
+    def _answer(self, action: Action) -> Feedback:
+        match action.kind:
+            case "invalid":
+                return Feedback("unparsable", "unparsable", message=action.argument)
+            case "request_info":
+                return self._request_info(action.argument)
+            case "get_history":
+                return Feedback("answered", "ok", message="\n".join(self.history) or "empty")
+            case "reset":
+                self.history.clear()
+                return Feedback("answered", "ok", message=self.competition.description)
+            case _:
+                return self._run(action)
+
+    def _request_info(self, kind: str) -> Feedback:
+        if kind not in INFO_TYPES:
+            known = ", ".join(INFO_TYPES)
+            return Feedback("refused", "refused", "unknown_info_type", f"info type must be {known}")
+        return Feedback("answered", "ok", message=competition_info(self.competition, kind))
+
+    def _run(self, action: Action) -> Feedback:
+        run = self.runner.run(action.argument, self.competition.public)
+        if run.outcome != "ok":
+            return Feedback(
+                run.outcome,
+                run.outcome,
+                run.error,
+                run.message,
+                run.output,
+                execute_seconds=run.seconds,
+            )
+        if action.kind == "validate_code":
+            return Feedback("validated", "ok", output=run.output, execute_seconds=run.seconds)
+        return self._grade(run)
+
+    def _grade(self, run: Execution) -> Feedback:
+        started = time.perf_counter()
+        if run.refused:
+            return Feedback(
+                "invalid_submission",
+                "invalid_submission",
+                "refused_file",
+                run.refused,
+                run.output,
+                execute_seconds=run.seconds,
+            )
+        if run.submission is None:
+            return Feedback(
+                "no_submission", "no_submission", output=run.output, execute_seconds=run.seconds
+            )
+        try:
+            raw, position = self.grader(self.competition, run.submission)
+        except InvalidSubmissionError as wrong:
+            return Feedback(
+                "invalid_submission",
+                "invalid_submission",
+                "invalid_submission",
+                str(wrong),
+                run.output,
+                submission=run.submission,
+                execute_seconds=run.seconds,
+                grade_seconds=time.perf_counter() - started,
+            )
+        self.best_position = max(self.best_position, position)
+        return Feedback(
+            "scored",
+            "ok",
+            output=run.output,
+            raw_score=raw,
+            position_score=position,
+            submission=run.submission,
+            execute_seconds=run.seconds,
+            grade_seconds=time.perf_counter() - started,
+        )
+
+
+def grade(competition: Competition, submission: bytes) -> tuple[float, float]:
+    """Raw metric and position score on the half of the answers that `competition` has open.
+
+    Raises `InvalidSubmissionError` for what the agent did wrong.
+    """
+    try:
+        table = pd.read_csv(io.BytesIO(submission))
+    except (ValueError, pd.errors.ParserError) as unreadable:
+        raise InvalidSubmissionError(f"not a CSV table: {unreadable}") from unreadable
+    half = _asked_half(table, competition)
+    competition.metric.validate(half, competition.answers)
+    raw = competition.metric.evaluate(competition.answers, half)
+    higher_is_better = competition.metric.higher_is_better
+    return raw, position_score(raw, competition.leaderboard, higher_is_better)
+
+
+def _asked_half(table: pd.DataFrame, competition: Competition) -> pd.DataFrame:
+    """The rows of the half being graded, of a table that must name every test row once."""
+    key = competition.id_column
+    if key not in table:
+        raise InvalidSubmissionError(f"wrong columns: {key} is missing")
+    if len(table) != len(competition.test_ids):
+        asked = len(competition.test_ids)
+        raise InvalidSubmissionError(f"wrong number of rows: expected {asked}, got {len(table)}")
+    if not table[key].isin(competition.test_ids).all() or table[key].duplicated().any():
+        raise InvalidSubmissionError("wrong ids: expected each id of test.csv once")
+    return table[table[key].isin(competition.answers[key])]
+
+
+def competition_info(competition: Competition, kind: str) -> str:
+    """MLE-Dojo's `request_info`; paths are those a program sees in its own folder."""
+    public = competition.public
+    answers = {
+        "overview": lambda: competition.description,
+        "sample_submission": lambda: _first_lines(public / "sample_submission.csv", 4),
+        "data_structure": lambda: "\n".join(
+            f"{path.name}: {_first_lines(path, 1)}" for path in sorted(public.glob("*.csv"))
+        ),
+        "data_path": lambda: ".",
+        "output_path": lambda: "submission.csv",
+        "name": lambda: competition.name,
+        "metadata": lambda: (
+            f"{competition.task_type}, {competition.metric.name}, "
+            f"{'higher' if competition.metric.higher_is_better else 'lower'} is better"
+        ),
+    }
+    if kind == "all":
+        return "\n".join(f"{name}:\n{answer()}" for name, answer in answers.items())
+    return answers[kind]()
+
+
+def _first_lines(path: Path, count: int) -> str:
+    with path.open() as lines:
+        return "".join(line for line, _ in zip(lines, range(count), strict=False)).rstrip()

@@ -1,0 +1,126 @@
+"""The records that pass between the stages: facts of an episode, and what an update reads."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+
+ActionKind = Literal[
+    "request_info", "validate_code", "execute_code", "get_history", "reset", "invalid"
+]
+# What became of one action. Everything but "ok" is the model's doing and therefore data.
+Outcome = Literal[
+    "ok",
+    "unparsable",  # no action could be read from the text
+    "refused",  # an action with an argument the environment does not know
+    "crashed",
+    "timed_out",
+    "no_submission",
+    "invalid_submission",
+]
+StopReason = Literal["max_turns", "context", "seconds"]
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One action and what the environment answered.
+
+    `first_token:last_token` (half-open) is the action's slice of the episode's token ids,
+    end-of-turn token included; both are 0 for policies that only speak text.
+    Scores belong to the feedback half; None unless the action produced a valid submission.
+    """
+
+    action: ActionKind
+    text: str
+    outcome: Outcome
+    error: str  # short kind, e.g. "ValueError"; empty when outcome is "ok"
+    observation: str
+    raw_score: float | None
+    position_score: float | None
+    submission: bytes | None  # the CSV as collected, for grading again
+    generate_seconds: float
+    execute_seconds: float
+    grade_seconds: float
+    first_token: int
+    last_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One episode, as it happened: facts only, rewards and advantages are computed by the update.
+
+    `token_ids`, `action_mask` and `logprobs` have equal length; the mask is 1 where the policy
+    sampled the token, and `logprobs` (natural log, at the sampling temperature) is 0 elsewhere.
+    """
+
+    competition: str
+    group: str
+    policy: str  # digest of the checkpoint that played
+    seed: int
+    iteration: int
+    shard: int
+    episode: int
+    messages: tuple[Message, ...]
+    turns: tuple[Turn, ...]
+    token_ids: np.ndarray  # int32
+    action_mask: np.ndarray  # int8
+    logprobs: np.ndarray  # float32
+    temperature: float
+    stop_reason: StopReason
+    sandbox: str  # how programs were confined
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateBatch:
+    """What one PPO update reads: one row per episode, ragged, each row's arrays of equal length.
+
+    `rewards` is non-zero only on action tokens (`action_mask == 1`), and every row ends with one.
+    """
+
+    token_ids: tuple[np.ndarray, ...]  # int32
+    action_mask: tuple[np.ndarray, ...]  # int8
+    logprobs: tuple[np.ndarray, ...]  # float32, as recorded when sampling
+    rewards: tuple[np.ndarray, ...]  # float32
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class PPOSettings:
+    """Hyper-parameters of one update (names follow arXiv 1707.06347 and verl)."""
+
+    learning_rate: float
+    critic_learning_rate: float
+    epochs: int
+    minibatch_size: int  # episodes per gradient step
+    microbatch_size: int  # episodes per forward pass
+    clip_range: float
+    clip_range_high: float
+    gamma: float
+    gae_lambda: float
+    kl_coef: float  # weight of the per-token KL to the reference policy, taken from the reward
+    entropy_coef: float
+    gradient_clip: float
+
+
+@dataclass
+class Conversation:
+    """An episode's growing context: messages as text, and the exact tokens that were sampled.
+
+    Append-only. The loop adds messages; only a token-level policy touches the token lists, so
+    nothing is ever tokenised twice.
+    """
+
+    messages: list[Message] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    action_mask: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    encoded_messages: int = 0  # how many of `messages` are already in `token_ids`

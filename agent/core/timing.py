@@ -1,0 +1,58 @@
+"""Where a job's time goes, from the start of its process on."""
+
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Stopwatch:
+    """Sums wall seconds by phase; make one right after the imports, which it counts as "import"."""
+
+    def __init__(self, rule: str, job: str) -> None:
+        self._rule, self._job = rule, job
+        age = _process_age()
+        self._started = time.time() - age
+        self.seconds: dict[str, float] = {"import": age}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    def move(self, source: str, target: str, share: float) -> None:
+        """Count `share` of one phase's seconds as another's."""
+        moved = self.seconds.get(source, 0.0) * share
+        self.seconds[source] = self.seconds.get(source, 0.0) - moved
+        self.seconds[target] = self.seconds.get(target, 0.0) + moved
+
+    def write(self, path: Path | None) -> None:
+        """Write the job's record; `peak_rss_gib` adds the largest child to this process."""
+        if path is None:
+            return
+        peak = sum(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        record = {
+            "rule": self._rule,
+            "job": self._job,
+            "started": self._started,
+            "ended": time.time(),
+            "seconds": self.seconds,
+            "peak_rss_gib": peak / (1 << 20),  # ru_maxrss is in KiB, getrusage(2)
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _process_age() -> float:
+    """Seconds since this process started: field 22 of /proc/self/stat, proc(5)."""
+    ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,113 @@
+"""Trajectory files: Parquet, one row per episode, with a documented and versioned schema.
+
+Readable by pandas, DuckDB and Hugging Face datasets. The field meanings are those of
+`records.Trajectory` and `records.Turn`; the schema version and the versions of the software that
+played are in the file's metadata. Files are written whole under a temporary name and renamed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agent.core.records import SCHEMA_VERSION, Message, Trajectory, Turn
+
+_TURN = pa.struct(
+    [
+        ("action", pa.string()),
+        ("text", pa.string()),
+        ("outcome", pa.string()),
+        ("error", pa.string()),
+        ("observation", pa.string()),
+        ("raw_score", pa.float64()),
+        ("position_score", pa.float64()),
+        ("submission", pa.binary()),
+        ("generate_seconds", pa.float64()),
+        ("execute_seconds", pa.float64()),
+        ("grade_seconds", pa.float64()),
+        ("first_token", pa.int32()),
+        ("last_token", pa.int32()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("competition", pa.string()),
+        ("group", pa.string()),
+        ("policy", pa.string()),
+        ("seed", pa.int64()),
+        ("iteration", pa.int32()),
+        ("shard", pa.int32()),
+        ("episode", pa.int32()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("turns", pa.list_(_TURN)),
+        ("token_ids", pa.list_(pa.int32())),
+        ("action_mask", pa.list_(pa.int8())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("temperature", pa.float64()),
+        ("stop_reason", pa.string()),
+        ("sandbox", pa.string()),
+    ]
+)
+_VERSION_KEY = b"trajectory_schema_version"
+
+
+def write_trajectories(
+    path: Path, trajectories: Sequence[Trajectory], facts: Mapping[str, str]
+) -> None:
+    """Write a shard; `facts` (commit, versions, ...) go into the file's metadata.
+
+    Raises `ValueError` for an empty shard or an episode without turns: neither is a result.
+    """
+    if not trajectories:
+        raise ValueError(f"{path}: refusing to write a shard without episodes")
+    empty = [t.episode for t in trajectories if not t.turns]
+    if empty:
+        raise ValueError(f"{path}: episodes {empty} have no turns")
+    metadata = {_VERSION_KEY: str(SCHEMA_VERSION).encode()}
+    metadata |= {key.encode(): value.encode() for key, value in facts.items()}
+    rows = [_row(trajectory) for trajectory in trajectories]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    pq.write_table(table, unfinished, compression="zstd")
+    unfinished.replace(path)
+
+
+def read_trajectories(path: Path) -> list[Trajectory]:
+    """Read a shard; a damaged, foreign or empty file raises one line that names it."""
+    remedy = "delete it and run the workflow again to play it anew"
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as missing:
+        raise FileNotFoundError(f"{path}: no such trajectory file") from missing
+    except (pa.ArrowInvalid, OSError) as damage:
+        reason = str(damage).splitlines()[0]
+        raise ValueError(f"{path}: damaged trajectory file ({reason}); {remedy}") from damage
+    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+    if version != str(SCHEMA_VERSION) or table.schema.names != SCHEMA.names:
+        raise ValueError(
+            f"{path}: trajectory schema version {version}, expected {SCHEMA_VERSION}; {remedy}"
+        )
+    if table.num_rows == 0:
+        raise ValueError(f"{path}: trajectory file holds no episode; {remedy}")
+    return [_trajectory(row) for row in table.to_pylist()]
+
+
+def _row(trajectory: Trajectory) -> dict[str, Any]:
+    row = {field.name: getattr(trajectory, field.name) for field in fields(trajectory)}
+    row["messages"] = [asdict(message) for message in trajectory.messages]
+    row["turns"] = [asdict(turn) for turn in trajectory.turns]
+    return row
+
+
+def _trajectory(row: dict[str, Any]) -> Trajectory:
+    row["messages"] = tuple(Message(**message) for message in row["messages"])
+    row["turns"] = tuple(Turn(**turn) for turn in row["turns"])
+    row["token_ids"] = np.asarray(row["token_ids"], dtype=np.int32)
+    row["action_mask"] = np.asarray(row["action_mask"], dtype=np.int8)
+    row["logprobs"] = np.asarray(row["logprobs"], dtype=np.float32)
+    return Trajectory(**row)

@@ -1,0 +1,205 @@
+"""Figures of scores: learning curves, gain per competition, distributions."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from agent.evaluation.figures import (
+    BLUE,
+    COLUMN,
+    GREY,
+    PAGE,
+    VERMILION,
+    colour_of,
+    label_lines,
+    label_of,
+    title_with_note,
+)
+from agent.evaluation.headline import GROUP
+from agent.evaluation.inputs import AGENTS
+from agent.evaluation.scores import policies, score_matrix
+from agent.evaluation.statistics import (
+    Array,
+    Estimate,
+    estimate,
+    generator,
+    iqm,
+    performance_profile,
+    point,
+)
+
+THRESHOLDS = np.linspace(0.0, 1.0, 101)
+PROFILE = partial(performance_profile, thresholds=THRESHOLDS)
+DASHED: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
+
+
+def learning_curves(
+    scores: pd.DataFrame, metrics: pd.DataFrame, resamples: int, seed: int
+) -> Figure:
+    """Training competitions (what PPO saw) beside held-out competitions (what counts)."""
+    figure = Figure(figsize=(PAGE, 2.7))
+    seen, unseen = figure.subplots(1, 2, sharex=True, sharey=True)
+    _draw_training(seen, metrics)
+    _draw_held_out(unseen, scores, resamples, seed)
+    for axes in (seen, unseen):
+        axes.set(ylim=(0, 1), xlabel="PPO updates")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _draw_training(axes: Axes, metrics: pd.DataFrame) -> None:
+    by_run = metrics.pivot(index="iteration", columns="seed", values="mean_best_position")
+    updates = by_run.index - 1  # update k reads the episodes that k - 1 updates had led to
+    axes.plot(updates, by_run, color=BLUE, alpha=0.3, linewidth=0.7)
+    axes.plot(updates, by_run.mean(axis=1), color=BLUE, marker="o", clip_on=False)
+    title_with_note(
+        axes, "Training competitions", "best of episode on the feedback half: mean, each run (thin)"
+    )
+    axes.set_ylabel("Position score")
+
+
+def _draw_held_out(axes: Axes, scores: pd.DataFrame, resamples: int, seed: int) -> None:
+    iterations, curve, each_run = held_out_curve(scores, resamples, seed)
+    axes.fill_between(iterations, curve.low, curve.high, color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(iterations[1:], each_run, color=BLUE, alpha=0.3, linewidth=0.7)
+    axes.plot(iterations, curve.value, color=BLUE, marker="o", clip_on=False)
+    title_with_note(
+        axes, "Held-out competitions", "final half: IQM, 95 % interval over runs, each run (thin)"
+    )
+    labels = [(float(curve.value[-1]), "trained", BLUE)]
+    for policy in policies(scores, GROUP):
+        if policy == "trained":
+            continue
+        height = float(point(iqm, score_matrix(scores, policy, GROUP)))
+        colour = colour_of(policy)
+        axes.axhline(height, color=colour, **DASHED, zorder=1)
+        labels.append((height, label_of(policy), colour))
+    label_lines(axes, labels, gap=0.055)
+
+
+def held_out_curve(
+    scores: pd.DataFrame, resamples: int, seed: int
+) -> tuple[list[int], Estimate, Array]:
+    """Evaluated iterations, IQM with interval over whole runs, and each run's own IQM.
+
+    Iteration 0 is the base; the third has one row per iteration of training, one column per run.
+    """
+    of_trained = scores[(scores["policy"] == "trained") & (scores["group"] == GROUP)]
+    iterations = sorted(int(iteration) for iteration in of_trained["iteration"].unique())
+    matrices = [score_matrix(scores, "base", GROUP)]
+    matrices += [score_matrix(scores, "trained", GROUP, iteration=at) for at in iterations]
+    estimates = []
+    for at, matrix in zip([0, *iterations], matrices, strict=True):
+        rng = generator(seed, "learning_curve", str(at))
+        estimates.append(estimate(iqm, [matrix], "runs", resamples, rng))
+    curve = Estimate(*(np.array(part) for part in zip(*estimates, strict=True)))
+    each_run = [iqm_of_runs(matrix.values) for matrix in matrices[1:]]
+    return [0, *iterations], curve, np.array(each_run)
+
+
+def iqm_of_runs(values: Array) -> Array:
+    """IQM over the competitions of each run, (R,)."""
+    return np.array([iqm(run[None], np.ones((1, 1, len(run))))[0] for run in values])
+
+
+def competition_changes(competitions: pd.DataFrame) -> Figure:
+    """Base -> trained on every held-out competition, largest gain on top."""
+    played = competitions[competitions["group"] == GROUP]
+    ordered = played.sort_values(["gain", "competition"], ascending=[True, False])
+    figure = Figure(figsize=(COLUMN, 0.85 + 0.17 * len(ordered)))
+    axes = figure.subplots()
+    heights = np.arange(len(ordered))
+    colours = [BLUE if gain > 0 else VERMILION if gain < 0 else GREY for gain in ordered["gain"]]
+    if "best_fixed_program" in ordered:
+        axes.plot(ordered["best_fixed_program"], heights, "|", color=GREY, markersize=6)
+    axes.hlines(heights, ordered["base"], ordered["trained"], colors=colours)
+    axes.scatter(ordered["base"], heights, 14, "white", edgecolors=colours, zorder=3)
+    axes.scatter(ordered["trained"], heights, 16, colours, zorder=3)
+    axes.set_yticks(heights, [label_of(name) for name in ordered["competition"]])
+    axes.tick_params("y", length=0)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(ordered) - 0.4), xlabel="Position score")
+    axes.grid(axis="y", visible=False)
+    label_lines(axes, [(len(ordered) - 0.1, "gain", GREY)], gap=0.0)
+    for height, gain, colour in zip(heights, ordered["gain"], colours, strict=True):
+        label_lines(axes, [(float(height), f"{gain:+.2f}", colour)], gap=0.0)
+    _legend_of_changes(figure, "best_fixed_program" in ordered)
+    return figure
+
+
+def _legend_of_changes(figure: Figure, with_fixed: bool) -> None:
+    """Grey keys: colour means the direction of the change, not the policy."""
+    keys = [("o", "white", "base"), ("o", GREY, "trained"), ("|", GREY, "best fixed program")]
+    handles = [
+        Line2D([], [], color=GREY, marker=marker, markerfacecolor=fill, linestyle="", label=label)
+        for marker, fill, label in keys[: 2 + with_fixed]
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=3,
+        columnspacing=1.0,
+        handletextpad=0.2,
+    )
+
+
+def score_distributions(
+    scores: pd.DataFrame, statistics: pd.DataFrame, resamples: int, seed: int
+) -> Figure:
+    """Performance profiles of the agents beside the IQM of every policy."""
+    figure = Figure(figsize=(PAGE, 2.6))
+    profiles, aggregates = figure.subplots(1, 2)
+    _draw_profiles(profiles, scores, resamples, seed)
+    _draw_aggregates(aggregates, statistics)
+    return figure
+
+
+def _draw_profiles(axes: Axes, scores: pd.DataFrame, resamples: int, seed: int) -> None:
+    for policy in AGENTS:
+        matrix = score_matrix(scores, policy, GROUP)
+        rng = generator(seed, "performance_profile", policy)
+        profile = estimate(PROFILE, [matrix], "stratified", resamples, rng)
+        colour = colour_of(policy)
+        axes.plot(THRESHOLDS, profile.value, color=colour, label=policy)
+        axes.fill_between(
+            THRESHOLDS, profile.low, profile.high, color=colour, alpha=0.2, linewidth=0
+        )
+    fixed = "best_fixed_program"
+    if fixed in policies(scores, GROUP):
+        share = point(PROFILE, score_matrix(scores, fixed, GROUP))
+        axes.plot(THRESHOLDS, share, color=GREY, **DASHED, label=label_of(fixed))
+    axes.set_title("Performance profile", pad=15)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=r"Position score $\tau$")
+    axes.set_ylabel(r"Share of runs $\times$ competitions above $\tau$")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
+
+
+def _draw_aggregates(axes: Axes, statistics: pd.DataFrame) -> None:
+    rows = statistics[
+        (statistics["measure"] == "score")
+        & (statistics["group"] == GROUP)
+        & (statistics["aggregate"] == "iqm")
+    ].sort_values(["value", "policy"])
+    for height, (_, row) in enumerate(rows.iterrows()):
+        colour = colour_of(row["policy"])
+        axes.hlines(height, row["low"], row["high"], color=colour, linewidth=4, alpha=0.3)
+        axes.plot(row["value"], height, "o", color=colour)
+        axes.annotate(
+            f"{row['value']:.2f}",
+            (row["value"], height),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6.5,
+            color=colour,
+        )
+    axes.set_yticks(range(len(rows)), [label_of(name) for name in rows["policy"]])
+    axes.tick_params("y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.set(xlim=(0, 1.02), ylim=(-0.5, len(rows) - 0.3), xlabel="Position score")
+    title_with_note(axes, "Interquartile mean", "95 % interval over runs within competitions")

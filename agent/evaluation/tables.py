@@ -1,0 +1,129 @@
+"""Tables for print: CSV for machines, LaTeX (booktabs) for papers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from agent.evaluation.headline import GROUP, statistics_row
+from agent.evaluation.inputs import AGENTS
+
+RESULTS_HEADER = (
+    "Policy",
+    "Runs",
+    r"IQM [95\,\% CI]",
+    "Mean",
+    "First",
+    "Last",
+    "Valid",
+    r"Gain of trained [95\,\% CI]",
+    "P(improvement)",
+)
+COMPETITIONS_HEADER = ("Competition", "Task", "Base", "Trained", r"Gain [95\,\% CI]", "P(impr.)")
+NO_VALUE = "--"
+
+
+def results_table(statistics: pd.DataFrame) -> pd.DataFrame:
+    """One row per policy on the held-out competitions; empty where a measure is not defined."""
+    scores = statistics[(statistics["measure"] == "score") & (statistics["group"] == GROUP)]
+    return pd.DataFrame([_policy_row(statistics, name) for name in scores["policy"].unique()])
+
+
+def _policy_row(statistics: pd.DataFrame, policy: str) -> dict[str, object]:
+    iqm = statistics_row(statistics, "score", policy)
+    row = {
+        "policy": policy,
+        "n_runs": int(iqm["n_runs"]),
+        "n_competitions": int(iqm["n_competitions"]),
+        **_ends("iqm", iqm),
+        "mean": statistics_row(statistics, "score", policy, aggregate="mean")["value"],
+    }
+    for column, aggregate in (
+        ("first_score", "iqm"),
+        ("last_score", "iqm"),
+        ("valid_rate", "ratio"),
+    ):
+        row[column] = (
+            statistics_row(statistics, column, policy, aggregate=aggregate)["value"]
+            if policy in AGENTS
+            else np.nan
+        )
+    for measure, aggregate in (("gain", "iqm"), ("probability_of_improvement", "mean")):
+        if policy == "trained":
+            row |= dict.fromkeys((measure, f"{measure}_low", f"{measure}_high"), np.nan)
+        else:
+            row |= _ends(measure, statistics_row(statistics, measure, "trained", policy, aggregate))
+    return row
+
+
+def _ends(name: str, row: pd.Series) -> dict[str, object]:
+    return {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+
+
+def results_latex(results: pd.DataFrame) -> str:
+    rows = [
+        (
+            policy_label(row["policy"]),
+            str(row["n_runs"]),
+            _with_interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
+            *(_number(row[column]) for column in ("mean", "first_score", "last_score")),
+            _number(row["valid_rate"]),
+            _with_interval(row["gain"], row["gain_low"], row["gain_high"], sign=True),
+            _number(row["probability_of_improvement"]),
+        )
+        for _, row in results.iterrows()
+    ]
+    return booktabs(RESULTS_HEADER, rows, "lrlrrrrlr")
+
+
+def competitions_latex(competitions: pd.DataFrame) -> str:
+    """Held-out competitions, largest gain first."""
+    played = competitions[competitions["group"] == GROUP]
+    ordered = played.sort_values(["gain", "competition"], ascending=[False, True])
+    rows = [
+        (
+            escape(row["competition"]),
+            escape(row["task_type"]),
+            _number(row["base"]),
+            _number(row["trained"]),
+            _with_interval(row["gain"], row["low"], row["high"], sign=True),
+            _number(row["probability_of_improvement"]),
+        )
+        for _, row in ordered.iterrows()
+    ]
+    return booktabs(COMPETITIONS_HEADER, rows, "llrrlr")
+
+
+def booktabs(header: Sequence[str], rows: Sequence[Sequence[str]], columns: str) -> str:
+    """A tabular environment, to be \\input into a table; needs only the booktabs package."""
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line(header), r"\midrule"]
+    lines += [_line(row) for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def policy_label(policy: str) -> str:
+    return escape(policy.replace("_", " ").capitalize())
+
+
+def escape(text: str) -> str:
+    """`text` with the characters escaped that LaTeX would take for commands."""
+    replaced = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(
+        replaced.get(character, "\\" + character if character in "&%$#_{}" else character)
+        for character in text
+    )
+
+
+def _number(value: float, sign: bool = False) -> str:
+    if pd.isna(value):
+        return NO_VALUE
+    return f"${value:+.3f}$" if sign else f"{value:.3f}"
+
+
+def _with_interval(value: float, low: float, high: float, sign: bool = False) -> str:
+    interval = "" if pd.isna(low) else f" [{_number(low, sign)}, {_number(high, sign)}]"
+    return _number(value, sign) + interval

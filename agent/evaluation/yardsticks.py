@@ -1,0 +1,81 @@
+"""What a claim of learning must be measured against: simple policies, and the base with more tries.
+
+The reference pool names its pipelines, so what one fixed program would have scored on every
+competition can be read off the leaderboards. Fixed choices are made on training competitions only.
+Positions are MLE-Dojo's position scores in [0, 1]; a pipeline that failed has position 0.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def pool_positions(board: pd.DataFrame, higher_is_better: bool) -> pd.DataFrame:
+    """Position score of every pipeline on either half, indexed by pipeline.
+
+    `board` has the columns pipeline, feedback and final with raw metric values.
+    """
+    scores = board.set_index("pipeline")[["feedback", "final"]].to_numpy(dtype=float)
+    ranked = np.sort(scores if higher_is_better else -scores, axis=0)
+    own = scores if higher_is_better else -scores
+    better = np.stack(
+        [
+            len(ranked) - np.searchsorted(ranked[:, half], own[:, half], side="right")
+            for half in range(2)
+        ],
+        axis=1,
+    )
+    return pd.DataFrame(
+        1.0 - better / len(board), index=board["pipeline"], columns=["feedback", "final"]
+    )
+
+
+def training_matrix(
+    positions: Mapping[str, pd.DataFrame], competitions: Sequence[str]
+) -> pd.DataFrame:
+    """(pipelines, competitions) mean position over the two halves, 0 where a pipeline failed."""
+    columns = {name: positions[name].mean(axis=1) for name in competitions}
+    return pd.DataFrame(columns).fillna(0.0).sort_index()
+
+
+def choose_portfolio(
+    matrix: pd.DataFrame, data_sets: Mapping[str, str], size: int
+) -> list[str]:
+    """Greedily the `size` pipelines whose best member is best on average, data sets equal.
+
+    The first one is the best fixed program.
+    """
+    competitions = list(matrix.columns)
+    counts = pd.Series([data_sets[name] for name in competitions]).value_counts()
+    weights = np.array([1.0 / counts[data_sets[name]] for name in competitions])
+    values = matrix.to_numpy()
+    best, chosen = np.zeros(len(competitions)), []
+    for _ in range(size):
+        gains = np.maximum(values, best) @ weights
+        chosen.append(int(np.argmax(gains)))
+        best = np.maximum(best, values[chosen[-1]])
+    return [str(matrix.index[row]) for row in chosen]
+
+
+def portfolio_score(positions: pd.DataFrame, portfolio: Sequence[str]) -> float:
+    """Final position of the portfolio's member that is best on the feedback half."""
+    members = positions.reindex(list(portfolio)).fillna(0.0).reset_index(drop=True)
+    return float(members.loc[members["feedback"].idxmax(), "final"])
+
+
+def best_of_n(base: pd.DataFrame, n: int, draws: int, seed: int) -> pd.DataFrame:
+    """Final score when the best on feedback of `n` independent first attempts counts.
+
+    `base` has one row per episode of one competition with `first_score`, `first_feedback_score`
+    and `executions`; episodes that executed nothing are no attempt. Returns `draws` rows.
+    """
+    attempts = base[base["executions"] > 0]
+    if attempts.empty:
+        raise ValueError(f"{base['competition'].iloc[0]}: the base never executed a program")
+    rng = np.random.default_rng(seed)
+    picked = rng.integers(len(attempts), size=(draws, n))
+    feedback = attempts["first_feedback_score"].to_numpy()[picked]
+    final = attempts["first_score"].to_numpy()[picked]
+    scores = final[np.arange(draws), feedback.argmax(axis=1)]
+    return pd.DataFrame({"episode": np.arange(draws), "score": scores, "executions": n})

@@ -1,0 +1,121 @@
+"""Grading played episodes on the final half of the answers, from their stored submissions.
+
+Only evaluation does this. An episode's score is the final-half position of the submission that was
+best on the feedback half: what Kaggle would count, had the agent selected it by its public score.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agent.core.competition import Competition, InvalidSubmissionError
+from agent.core.environment import grade
+from agent.core.records import Trajectory
+
+SCORE_COLUMNS = [
+    "policy",
+    "seed",
+    "iteration",
+    "group",
+    "competition",
+    "data_set",
+    "task_type",
+    "episode",
+    "score",
+    "first_score",
+    "first_feedback_score",
+    "last_score",
+    "feedback_score",
+    "executions",
+    "valid_submissions",
+    "turns",
+    "stop_reason",
+]
+
+
+def final_positions(trajectory: Trajectory, competition: Competition) -> list[float | None]:
+    """Final-half position score of each turn; None where there is nothing valid to grade."""
+    positions: list[float | None] = []
+    for turn in trajectory.turns:
+        if turn.position_score is None or turn.submission is None:
+            positions.append(None)
+            continue
+        try:
+            positions.append(grade(competition, turn.submission)[1])
+        except InvalidSubmissionError as wrong:
+            raise ValueError(
+                f"{competition.name}: a submission that the feedback half accepted is refused by "
+                f"the final half ({wrong}); the two halves of its answers do not match"
+            ) from wrong
+    return positions
+
+
+def score_episode(
+    trajectory: Trajectory, competition: Competition, policy: str, seed: int, iteration: int
+) -> dict[str, Any]:
+    """One row of scores.csv."""
+    finals = final_positions(trajectory, competition)
+    executed = [turn.action == "execute_code" for turn in trajectory.turns]
+    feedback = [turn.position_score for turn in trajectory.turns]
+    valid = [i for i, value in enumerate(feedback) if value is not None]
+    best = max(valid, key=lambda i: (feedback[i], -i), default=None)
+    first = executed.index(True) if any(executed) else None
+    return {
+        "policy": policy,
+        "seed": seed,
+        "iteration": iteration,
+        "group": competition.group,
+        "competition": competition.name,
+        "data_set": competition.data_set,
+        "task_type": competition.task_type,
+        "episode": trajectory.episode,
+        "score": 0.0 if best is None else finals[best],
+        "first_score": 0.0 if first is None else finals[first] or 0.0,
+        "first_feedback_score": 0.0 if first is None else feedback[first] or 0.0,
+        "last_score": finals[valid[-1]] if valid else 0.0,
+        "feedback_score": 0.0 if best is None else feedback[best],
+        "executions": int(np.sum(executed)),
+        "valid_submissions": len(valid),
+        "turns": len(trajectory.turns),
+        "stop_reason": trajectory.stop_reason,
+    }
+
+
+def score_episodes(
+    trajectories: Sequence[Trajectory],
+    competitions: Mapping[str, Competition],
+    policy: str,
+    seed: int,
+    iteration: int,
+) -> pd.DataFrame:
+    """The scores of all episodes; `competitions` must be opened for their final half."""
+    rows = [
+        score_episode(t, competitions[t.competition], policy, seed, iteration) for t in trajectories
+    ]
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+
+
+def turn_rows(
+    trajectories: Sequence[Trajectory], policy: str, seed: int, iteration: int, source: str
+) -> pd.DataFrame:
+    """One row per turn, for the action and outcome mix; `source` is training or evaluation."""
+    rows = [
+        {
+            "policy": policy,
+            "seed": seed,
+            "iteration": iteration,
+            "group": trajectory.group,
+            "competition": trajectory.competition,
+            "episode": trajectory.episode,
+            "turn": number,
+            "action": turn.action,
+            "outcome": turn.outcome,
+            "position_score": turn.position_score,
+            "source": source,
+        }
+        for trajectory in trajectories
+        for number, turn in enumerate(trajectory.turns)
+    ]
+    return pd.DataFrame(rows)

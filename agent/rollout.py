@@ -1,0 +1,160 @@
+"""Putting an episode's parts together: competitions, sandbox, prompts and a policy."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from agent.competitions.loading import load_competition
+from agent.core.base_agent import Policy
+from agent.core.competition import Competition
+from agent.core.environment import CompetitionEnvironment, Grader, ProgramRunner, grade
+from agent.core.episode import EpisodeKey, EpisodeLimits, play_episodes
+from agent.core.prompts import PromptManager
+from agent.core.records import Trajectory
+from agent.core.timing import Stopwatch
+from agent.sandbox.remembering import RememberingGrader, RememberingRunner
+from agent.sandbox.runner import ProgramLimits, WarmRunner
+from agent.training.teacher import Teacher, TeacherSettings, draw_attempts, read_task
+from agent.wrappers.scripted_policy import ScriptedPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSettings:
+    prompts: str
+    max_turns: int
+    output_characters: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    seconds: float
+    memory_mb: int
+    file_mb: int
+    output_kb: int
+    modules: tuple[str, ...]
+    remember_programs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Where programs run and their submissions are graded."""
+
+    runner: ProgramRunner
+    grader: Grader
+
+
+@contextmanager
+def open_sandbox(settings: SandboxSettings) -> Iterator[Sandbox]:
+    """Start the fork server; it imports its libraries while the caller loads a model."""
+    limits = ProgramLimits(
+        settings.seconds, settings.memory_mb, settings.file_mb, settings.output_kb
+    )
+    with WarmRunner(limits, settings.modules) as runner:
+        if settings.remember_programs:
+            yield Sandbox(RememberingRunner(runner), RememberingGrader())
+        else:
+            yield Sandbox(runner, grade)
+
+
+def load_competitions(folder: Path, names: Sequence[str]) -> list[Competition]:
+    """The named competitions, opened for the feedback half of their answers."""
+    return [load_competition(folder / name, "feedback") for name in names]
+
+
+def episode_keys(seed: int, iteration: int, shard: int, episodes: int) -> list[EpisodeKey]:
+    return [EpisodeKey(seed, iteration, shard, episode) for episode in range(episodes)]
+
+
+def deal_competitions(
+    competitions: Sequence[Competition], episodes: int, first: int
+) -> list[Competition]:
+    """One competition per episode, in turn, so that every one is played equally often.
+
+    Shards and iterations continue the round where the last one stopped: pass as `first` how many
+    episodes were dealt before.
+    """
+    return [competitions[(first + episode) % len(competitions)] for episode in range(episodes)]
+
+
+def play(
+    policy: Policy,
+    competitions: Sequence[Competition],
+    keys: Sequence[EpisodeKey],
+    sandbox: Sandbox,
+    settings: EpisodeSettings,
+    workers: int,
+    stopwatch: Stopwatch,
+) -> list[Trajectory]:
+    """Play one episode per competition given (repeat a competition to play it more often)."""
+    progress = tqdm(total=settings.max_turns * len(keys), unit="turn", disable=None)
+
+    def on_round(turn: int, living: int) -> None:
+        progress.update(living)
+        if progress.disable:
+            print(f"turn {turn + 1}/{settings.max_turns}: {living} episodes", flush=True)
+
+    trajectories = play_episodes(
+        policy,
+        [
+            CompetitionEnvironment(competition, sandbox.runner, sandbox.grader)
+            for competition in competitions
+        ],
+        keys,
+        PromptManager(settings.prompts),
+        EpisodeLimits(settings.max_turns, settings.output_characters, settings.seconds),
+        workers,
+        sandbox.runner.confinement,
+        stopwatch,
+        on_round,
+    )
+    progress.close()
+    turns = [turn for trajectory in trajectories for turn in trajectory.turns]
+    graded = sum(turn.grade_seconds for turn in turns)
+    worked = graded + sum(turn.execute_seconds for turn in turns)
+    stopwatch.move("execute", "grade", graded / worked if worked else 0.0)
+    return trajectories
+
+
+def play_teacher(
+    competitions: Sequence[Competition],
+    episodes: int,
+    teacher: TeacherSettings,
+    seed: int,
+    sandbox: Sandbox,
+    settings: EpisodeSettings,
+    workers: int,
+    stopwatch: Stopwatch,
+) -> list[Trajectory]:
+    """Written episodes for the warm start: each competition played equally often by its teacher."""
+    share = -(-episodes // len(competitions))
+    trajectories = []
+    for number, competition in enumerate(competitions):
+        rng = np.random.default_rng((seed, number))
+        attempts = draw_attempts(read_task(competition.description), teacher, rng)
+        trajectories += play(
+            ScriptedPolicy("teacher", Teacher(attempts, teacher)),
+            [competition] * share,
+            episode_keys(seed, 0, number, share),
+            sandbox,
+            settings,
+            workers,
+            stopwatch,
+        )
+    return trajectories
+
+
+def find_competitions(folder: Path, group: str) -> list[str]:
+    """Names of the prepared competitions of one group, sorted."""
+    facts = [json.loads(path.read_text()) for path in folder.glob("*/competition.json")]
+    names = sorted(fact["name"] for fact in facts if fact["group"] == group)
+    if not names:
+        raise FileNotFoundError(
+            f"{folder}: no prepared {group} competition; run the prepare_competition step first"
+        )
+    return names

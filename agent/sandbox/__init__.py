@@ -1,0 +1,1 @@
+"""Running programs that a model wrote: a warm fork server, limits, and the collector."""

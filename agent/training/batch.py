@@ -1,0 +1,60 @@
+"""Trajectories in, one update batch out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agent.core.records import Trajectory, UpdateBatch
+from agent.training.rewards import RewardSettings, token_rewards
+
+
+def update_batch(trajectories: Sequence[Trajectory], settings: RewardSettings) -> UpdateBatch:
+    """Cut trailing observations, place rewards, keep the order given.
+
+    Raises `ValueError` when the trajectories were not all played by one policy at one temperature.
+    """
+    if not trajectories:
+        raise ValueError("no trajectories: an update needs at least one episode")
+    policies = sorted({trajectory.policy for trajectory in trajectories})
+    temperatures = sorted({trajectory.temperature for trajectory in trajectories})
+    if len(policies) > 1 or len(temperatures) > 1:
+        raise ValueError(
+            f"trajectories of different policies {policies} or temperatures {temperatures}: "
+            f"one update reads the shards of one iteration"
+        )
+    lengths = [trajectory.turns[-1].last_token for trajectory in trajectories]
+    rewards = [token_rewards(trajectory, settings) for trajectory in trajectories]
+    pairs = list(zip(trajectories, lengths, strict=True))
+    return UpdateBatch(
+        token_ids=tuple(t.token_ids[:n] for t, n in pairs),
+        action_mask=tuple(t.action_mask[:n] for t, n in pairs),
+        logprobs=tuple(t.logprobs[:n] for t, n in pairs),
+        rewards=tuple(r[:n] for r, n in zip(rewards, lengths, strict=True)),
+        temperature=temperatures[0],
+    )
+
+
+def summary(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """What the episodes achieved, for the metrics beside an update."""
+    best = [
+        max((turn.position_score or 0.0) for turn in trajectory.turns)
+        for trajectory in trajectories
+    ]
+    first = [next(iter(_attempts(trajectory)), 0.0) for trajectory in trajectories]
+    executed = [turn for t in trajectories for turn in t.turns if turn.action == "execute_code"]
+    valid = [turn for turn in executed if turn.position_score is not None]
+    return {
+        "episodes": float(len(trajectories)),
+        "turns_per_episode": float(np.mean([len(t.turns) for t in trajectories])),
+        "executions_per_episode": len(executed) / len(trajectories),
+        "valid_rate": len(valid) / len(executed) if executed else 0.0,
+        "mean_best_position": float(np.mean(best)),
+        "mean_first_position": float(np.mean(first)),
+    }
+
+
+def _attempts(trajectory: Trajectory) -> list[float]:
+    """Position score of each executed program, 0 where it was not valid."""
+    return [
+        turn.position_score or 0.0 for turn in trajectory.turns if turn.action == "execute_code"
+    ]

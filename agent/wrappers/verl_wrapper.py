@@ -1,0 +1,154 @@
+"""PPO through verl: a batch of arrays in, a checkpoint and metrics out.
+
+The only way into verl. Importing this module costs nothing: verl itself (about five seconds) is
+imported when the first update runs.
+"""
+
+import contextlib
+import functools
+import gc
+import io
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from agent.core.records import PPOSettings, UpdateBatch
+
+
+def ppo_update(
+    batch: UpdateBatch,
+    reference: Path,
+    previous: Path | None,
+    output: Path,
+    settings: PPOSettings,
+    iteration: int,
+    seed: int,
+) -> dict[str, float]:
+    """One PPO update (arXiv 1707.06347) of actor and critic, by verl 0.9.1.
+
+    reference: Hugging Face folder of the reference policy; actor and critic start from it too.
+    previous: `output` of an earlier update, to continue its weights, optimisers and schedules.
+    output: folder to write, complete or not at all. `model/` is a Hugging Face folder with the
+        actor's float32 weights and the tokenizer, `verl/` what the next update continues from.
+    iteration: goes into the order of the minibatches, with `seed`, which also draws the value head.
+
+    Runs in every process of a `torchrun` group, or alone. With CUDA it uses all its GPUs through
+    nccl; without, one thread per process through gloo, where equal arguments give equal bytes.
+    Returns one row of metrics, the same in every process (norms before clipping, Kullback-Leibler
+    divergences and entropy in nats per action token). Raises ValueError for arguments that cannot
+    be trained on, FloatingPointError for an update that diverges.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    _check_settings(settings, world_size)
+    _check_batch(batch, _vocabulary_size(reference))
+    _check_folders(previous, output, world_size)
+    with _quiet():
+        metrics: dict[str, float] = load_verl().update(
+            batch, reference, previous, output, settings, iteration, seed
+        )
+    return metrics
+
+
+@functools.cache
+def load_verl() -> ModuleType:
+    """`agent.wrappers.verl_update`, with verl set to the device that this machine has."""
+    with _lean_imports():
+        import torch
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        if not torch.cuda.is_available():
+            # verl's workers ask for the platform as they are imported, so it is set before.
+            from verl.plugin.platform import set_platform
+
+            from agent.wrappers.verl_cpu import CPUPlatform
+
+            set_platform(CPUPlatform())
+        from agent.wrappers import verl_update
+    return verl_update
+
+
+def _check_batch(batch: UpdateBatch, vocabulary_size: int) -> None:
+    if not batch.token_ids:
+        raise ValueError("the batch has no episodes: play some before updating")
+    if not batch.temperature > 0:
+        raise ValueError(f"temperature {batch.temperature} is not positive: sample, then train")
+    columns = (batch.token_ids, batch.action_mask, batch.logprobs, batch.rewards)
+    for row, (tokens, mask, logprobs, rewards) in enumerate(zip(*columns, strict=True)):
+        if not len(tokens) == len(mask) == len(logprobs) == len(rewards):
+            raise ValueError(f"episode {row}: its arrays differ in length: cut all of them alike")
+        if not mask.any():
+            raise ValueError(f"episode {row} has no action token: leave it out of the batch")
+        if mask[0]:
+            raise ValueError(f"episode {row} begins with an action token: put the prompt before it")
+        if not mask[-1]:
+            raise ValueError(f"episode {row} ends in an observation: cut it after its last action")
+        if tokens.min() < 0 or tokens.max() >= vocabulary_size:
+            raise ValueError(
+                f"episode {row} has token ids outside 0..{vocabulary_size - 1}, the model's"
+                " vocabulary: encode with the model's own tokenizer"
+            )
+        if not np.isfinite(rewards).all() or rewards[mask == 0].any():
+            raise ValueError(f"episode {row}: rewards must be finite, and 0 off action tokens")
+
+
+def _check_settings(settings: PPOSettings, world_size: int) -> None:
+    if settings.minibatch_size % (settings.microbatch_size * world_size):
+        raise ValueError(
+            f"minibatch_size {settings.minibatch_size} is no multiple of microbatch_size"
+            f" {settings.microbatch_size} times {world_size} processes: change one of them"
+        )
+
+
+def _check_folders(previous: Path | None, output: Path, world_size: int) -> None:
+    if output.is_dir() and any(output.iterdir()):
+        raise ValueError(f"{output} is not empty: remove it, or write elsewhere")
+    if previous is None:
+        return
+    recorded = previous / "verl" / "actor" / "fsdp_config.json"
+    saved_by = json.loads(recorded.read_text())["world_size"]
+    if saved_by != world_size:
+        raise ValueError(
+            f"{recorded}: world_size is {saved_by}, but {world_size} processes run now:"
+            f" continue with {saved_by}, or train again from the first iteration"
+        )
+
+
+def _vocabulary_size(model: Path) -> int:
+    return int(json.loads((model / "config.json").read_text())["vocab_size"])
+
+
+@contextlib.contextmanager
+def _lean_imports() -> Iterator[None]:
+    """Import without garbage collection and without scikit-learn: verl in 4.4 instead of 7 seconds.
+
+    transformers imports scikit-learn, where it finds it, for assisted generation only.
+    """
+    hidden = sys.modules.setdefault("sklearn", None) is None  # type: ignore[arg-type]
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # or the next collection goes through all that was imported
+        gc.enable()
+        if hidden:
+            del sys.modules["sklearn"]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep verl's and transformers' progress off standard output and the log; errors pass."""
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,76 @@
+"""Play training episodes with a model and record every token, program and score as a shard."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from agent.core.local_model import LocalModel, SamplingSettings
+from agent.core.settings import read_config, section
+from agent.core.timing import Stopwatch
+from agent.core.trajectories import write_trajectories
+from agent.rollout import (
+    EpisodeSettings,
+    SandboxSettings,
+    deal_competitions,
+    episode_keys,
+    find_competitions,
+    load_competitions,
+    open_sandbox,
+    play,
+)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    model_name: Path
+    """folder of the model that plays"""
+    config: str
+    """YAML file, or inline JSON, with the sections sampling, episode and sandbox"""
+    output_dir: Path
+    """folder that receives shard<SHARD>.parquet"""
+    num_episodes: int = 10
+    competitions_dir: Path = Path("results/competitions")
+    """folder of prepared competitions"""
+    competitions: tuple[str, ...] = ()
+    """names to play; all prepared training competitions when none is given"""
+    seed: int = 0
+    iteration: int = 1
+    shard: int = 0
+    first_episode: int = 0
+    """how many episodes other shards play before these: decides who plays what"""
+    workers: int = 1
+    """programs that run at the same time"""
+    timing: Path | None = None
+    """file for the record of where the time went"""
+
+
+def main(arguments: Arguments) -> None:
+    stopwatch = Stopwatch("generate_trajectories", str(arguments.output_dir))
+    config = read_config(arguments.config)
+    with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
+        with stopwatch.phase("import"):
+            folder = arguments.competitions_dir
+            names = arguments.competitions or find_competitions(folder, "train")
+            known = load_competitions(folder, names)
+            model = LocalModel(arguments.model_name, section(config, "sampling", SamplingSettings))
+        trajectories = play(
+            model,
+            deal_competitions(known, arguments.num_episodes, arguments.first_episode),
+            episode_keys(
+                arguments.seed, arguments.iteration, arguments.shard, arguments.num_episodes
+            ),
+            sandbox,
+            section(config, "episode", EpisodeSettings),
+            arguments.workers,
+            stopwatch,
+        )
+    with stopwatch.phase("write"):
+        shard = arguments.output_dir / f"shard{arguments.shard}.parquet"
+        write_trajectories(shard, trajectories, facts={})
+    stopwatch.write(arguments.timing)
+    print(f"{len(trajectories)} episodes in {shard}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, description=__doc__))

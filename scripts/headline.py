@@ -1,0 +1,32 @@
+"""Pick the headline numbers of a study from its tables and state them in plain words."""
+
+import json
+from pathlib import Path
+
+import tyro
+
+from agent.evaluation.comparison import STATISTICS_COLUMNS
+from agent.evaluation.files import read_csv, write_json
+from agent.evaluation.headline import describe, headline
+
+
+def main(statistics: Path, competitions: Path, timing_summary: Path, output: Path) -> None:
+    """Write the headline and print it.
+
+    Args:
+        statistics: table of measures, from compare_policies.
+        competitions: table of competitions, from compare_policies.
+        timing_summary: JSON summary, from summarise_timing.
+        output: JSON to write.
+    """
+    numbers = headline(
+        read_csv(statistics, STATISTICS_COLUMNS),
+        read_csv(competitions, ("group", "competition", "data_set", "gain")),
+        json.loads(timing_summary.read_text()),
+    )
+    write_json(output, numbers)
+    print(describe(numbers))
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

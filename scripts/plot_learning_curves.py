@@ -1,0 +1,45 @@
+"""Draw training and held-out scores over PPO iterations."""
+
+from pathlib import Path
+
+import tyro
+
+from agent.core.timing import Stopwatch
+from agent.evaluation.figures import house_style, save_figure
+from agent.evaluation.inputs import read_scores, read_training_metrics
+from agent.evaluation.score_figures import learning_curves
+
+
+def main(
+    scores: Path,
+    training_metrics: list[Path],
+    resamples: int,
+    seed: int,
+    pdf: Path,
+    svg: Path,
+    png: Path,
+    timing: Path | None = None,
+) -> None:
+    """Draw training and held-out scores over PPO iterations.
+
+    Args:
+        scores: scores.csv, one row per evaluated episode.
+        training_metrics: metrics.json of every PPO update.
+        resamples: bootstrap resamples of every interval.
+        seed: seed of the bootstrap.
+        pdf: figure to write.
+        svg: the same figure.
+        png: the same figure.
+        timing: file for the record of where the time went.
+    """
+    stopwatch = Stopwatch("plot_learning_curves", svg.name)
+    with stopwatch.phase("draw"):
+        episodes = read_scores(scores)
+        updates = read_training_metrics(training_metrics, ("mean_best_position",))
+        with house_style():
+            save_figure(learning_curves(episodes, updates, resamples, seed), pdf, svg, png)
+    stopwatch.write(timing)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

@@ -1,0 +1,28 @@
+"""Draw where the core time of the study went."""
+
+from pathlib import Path
+
+import tyro
+
+from agent.evaluation import process_figures
+from agent.evaluation.figures import house_style, save_figure
+from agent.evaluation.files import read_csv
+from agent.evaluation.time_split import TIME_SPLIT_COLUMNS
+
+
+def main(time_split: Path, pdf: Path, svg: Path, png: Path) -> None:
+    """Draw where the core time of the study went.
+
+    Args:
+        time_split: core-seconds by rule and category, from summarise_timing.
+        pdf: figure to write.
+        svg: the same figure.
+        png: the same figure.
+    """
+    table = read_csv(time_split, TIME_SPLIT_COLUMNS)
+    with house_style():
+        save_figure(process_figures.time_split(table.fillna({"rule": ""})), pdf, svg, png)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

@@ -1,0 +1,38 @@
+"""Draw the health of PPO: returns, KL, clipping, entropy, critic."""
+
+from pathlib import Path
+
+import tyro
+
+from agent.core.timing import Stopwatch
+from agent.evaluation import process_figures
+from agent.evaluation.figures import house_style, save_figure
+from agent.evaluation.inputs import read_training_metrics
+
+
+def main(
+    training_metrics: list[Path],
+    pdf: Path,
+    svg: Path,
+    png: Path,
+    timing: Path | None = None,
+) -> None:
+    """Draw the health of PPO: returns, KL, clipping, entropy, critic.
+
+    Args:
+        training_metrics: metrics.json of every PPO update.
+        pdf: figure to write.
+        svg: the same figure.
+        png: the same figure.
+        timing: file for the record of where the time went.
+    """
+    stopwatch = Stopwatch("plot_training_metrics", svg.name)
+    with stopwatch.phase("draw"):
+        metrics = read_training_metrics(training_metrics, tuple(process_figures.TRAINING_METRICS))
+        with house_style():
+            save_figure(process_figures.training_metrics(metrics), pdf, svg, png)
+    stopwatch.write(timing)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

@@ -1,0 +1,222 @@
+"""Figures: every script writes three files, the same bytes every time, and nothing of the day."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from docutils.core import publish_doctree
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from synthetic_study import ITERATIONS, synthetic_metrics, synthetic_scores, write_study
+
+from agent.evaluation.comparison import compare_competitions, compare_policies
+from agent.evaluation.figures import house_style, save_figure, spread
+from agent.evaluation.inputs import ACTIONS, read_scores, read_training_metrics, read_turns
+from agent.evaluation.process_figures import (
+    TRAINING_METRICS,
+    action_mix,
+    rule_totals,
+    shares,
+    time_split,
+    training_metrics,
+)
+from agent.evaluation.score_figures import (
+    competition_changes,
+    held_out_curve,
+    learning_curves,
+    score_distributions,
+)
+from agent.evaluation.time_split import read_timings, split_time
+
+ROOT = Path(__file__).parents[1]
+CAPTIONS = sorted((ROOT / "workflow" / "report").glob("*.rst"))
+FIGURES = (
+    "learning_curves",
+    "competition_changes",
+    "score_distributions",
+    "action_mix",
+    "training_metrics",
+    "time_split",
+)
+RESAMPLES = 100
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    write_study(folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def draw(study: Path) -> Callable[[str], Figure]:
+    """Draws the figure of a name anew from tables read once."""
+    scores = read_scores(study / "scores.csv")
+    files = sorted(study.rglob("metrics.json"))
+    metrics = read_training_metrics(files, tuple(TRAINING_METRICS))
+    statistics = compare_policies(scores, RESAMPLES, seed=0)
+    competitions = compare_competitions(scores, RESAMPLES, seed=0)
+    timings = split_time(read_timings([study / "timing"]), cores=2)[0]
+    turns = read_turns(study / "turns.csv")
+    figures = {
+        "learning_curves": lambda: learning_curves(scores, metrics, RESAMPLES, seed=0),
+        "competition_changes": lambda: competition_changes(competitions),
+        "score_distributions": lambda: score_distributions(scores, statistics, RESAMPLES, seed=0),
+        "action_mix": lambda: action_mix(turns),
+        "training_metrics": lambda: training_metrics(metrics),
+        "time_split": lambda: time_split(timings),
+    }
+    return lambda name: figures[name]()
+
+
+def save(draw: Callable[[str], Figure], name: str, folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "svg", "png")}
+    with house_style():
+        save_figure(draw(name), **paths)
+    assert sorted(folder.iterdir()) == sorted(paths.values())
+    return {kind: path.read_bytes() for kind, path in paths.items()}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_files_are_the_same_bytes_every_time(
+    draw: Callable[[str], Figure], name: str, tmp_path: Path
+) -> None:
+    first, again = (save(draw, name, tmp_path / part) for part in ("first", "again"))
+    assert first == again
+    assert first["pdf"].startswith(b"%PDF") and len(first["pdf"]) > 5000
+    assert first["png"].startswith(b"\x89PNG") and len(first["png"]) > 10_000
+    assert b"<svg" in first["svg"] and len(first["svg"]) > 10_000
+    assert b"/CreationDate" not in first["pdf"] and b"tEXt" not in first["png"]
+    assert not re.search(rb"dc:date|\b20[2-9]\d-\d\d-\d\d", first["svg"])
+
+
+def drawn_texts(figure: Figure) -> list[Text]:
+    """All texts but those of ticks outside the axes, which exist and are not drawn."""
+    outside = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks():
+                if not low - 1e-9 <= tick.get_loc() <= high + 1e-9:
+                    outside |= {tick.label1, tick.label2}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    return [text for text in texts if text not in outside]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_is_cut_off_and_no_labels_overlap(draw: Callable[[str], Figure], name: str) -> None:
+    with house_style():
+        figure = draw(name)
+        figure.draw_without_rendering()
+        page = figure.bbox
+        boxes = [text.get_window_extent() for text in drawn_texts(figure)]
+    assert len(boxes) > 10
+    for box in boxes:
+        assert box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1
+        assert box.y0 >= page.y0 - 1 and box.y1 <= page.y1 + 1
+    shrunk = [box.shrunk(0.9, 0.8) for box in boxes]
+    for index, box in enumerate(shrunk):
+        assert not box.count_overlaps(shrunk[index + 1 :])
+
+
+def test_house_style_overrides_what_the_user_has_set(
+    draw: Callable[[str], Figure], tmp_path: Path
+) -> None:
+    import matplotlib as mpl
+
+    plain = save(draw, "time_split", tmp_path / "plain")
+    with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.hashsalt": "other"}):
+        assert save(draw, "time_split", tmp_path / "changed") == plain
+
+
+def test_a_script_draws_from_files_what_the_functions_draw(
+    study: Path, draw: Callable[[str], Figure], tmp_path: Path
+) -> None:
+    figure = {kind: tmp_path / f"mix.{kind}" for kind in ("pdf", "svg", "png")}
+    flags = [part for kind, path in figure.items() for part in (f"--{kind}", str(path))]
+    script = ROOT / "scripts" / "plot_action_mix.py"
+    command = [sys.executable, str(script), "--turns", str(study / "turns.csv"), *flags]
+    subprocess.run(command, check=True, cwd=ROOT)
+    with house_style():
+        expected = tmp_path / "expected"
+        assert figure["svg"].read_bytes() == save(draw, "action_mix", expected)["svg"]
+
+
+def test_learning_curve_starts_at_the_base_and_has_one_line_per_run(study: Path) -> None:
+    scores = read_scores(study / "scores.csv")
+    iterations, curve, each_run = held_out_curve(scores, RESAMPLES, seed=0)
+    assert iterations == [0, *ITERATIONS]
+    assert each_run.shape == (len(ITERATIONS), 5)
+    assert (curve.low <= curve.value).all() and (curve.value <= curve.high).all()
+
+
+def test_shares_of_every_bar_sum_to_one(study: Path) -> None:
+    turns = read_turns(study / "turns.csv")
+    table = shares(turns, "iteration", "action", ACTIONS)
+    assert table.sum(axis=1).to_numpy() == pytest.approx(np.ones(len(table)))
+    counted = (turns.loc[turns["iteration"] == 2, "action"] == "execute_code").mean()
+    assert table.loc[2, "execute_code"] == pytest.approx(counted)
+
+
+def test_an_unknown_action_is_rejected(study: Path, tmp_path: Path) -> None:
+    turns = pd.read_csv(study / "turns.csv")
+    turns.loc[0, "action"] = "submit"
+    turns.to_csv(tmp_path / "turns.csv", index=False)
+    with pytest.raises(ValueError, match=r"action must be one of .* got submit"):
+        read_turns(tmp_path / "turns.csv")
+
+
+def test_a_missing_metric_is_named_with_its_file(tmp_path: Path) -> None:
+    record = synthetic_metrics(0)[0]
+    del record["approx_kl"]
+    path = tmp_path / "metrics.json"
+    path.write_text(str(record).replace("'", '"'))
+    with pytest.raises(ValueError, match=r"metrics\.json: metrics missing: approx_kl"):
+        read_training_metrics([path], tuple(TRAINING_METRICS))
+
+
+def test_small_rules_are_summed_and_no_time_is_lost() -> None:
+    rows = [(f"rule{position}", "execute", float(position + 1)) for position in range(30)]
+    rows += [("rule0", "collect", 2.0), ("", "idle", 5.0), ("", "workflow", 1.0)]
+    table = pd.DataFrame(rows, columns=["rule", "category", "seconds"])
+    totals = rule_totals(table)
+    assert totals.to_numpy().sum() == pytest.approx(table["seconds"].sum())
+    assert "18 other rules" in totals.index and totals.index[0] == "rule29"
+
+
+@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.01, 0.2))
+def test_spread_labels_keep_their_order_and_distance(positions: list[float], gap: float) -> None:
+    placed = spread(positions, gap)
+    in_order = [placed[index] for index in sorted(range(len(placed)), key=lambda i: positions[i])]
+    assert all(after - before >= gap - 1e-9 for before, after in zip(in_order, in_order[1:]))  # noqa: B905, RUF007
+    assert sum(placed) == pytest.approx(sum(positions), abs=1e-9)
+
+
+def test_labels_that_do_not_crowd_stay_where_they_are() -> None:
+    assert spread([0.9, 0.1, 0.5], 0.1) == [0.9, 0.1, 0.5]
+
+
+def test_scores_are_drawn_from_held_out_competitions_only(study: Path) -> None:
+    competitions = compare_competitions(read_scores(study / "scores.csv"), RESAMPLES, seed=0)
+    with house_style():
+        axes = competition_changes(competitions).axes[0]
+    names = {label.get_text() for label in axes.get_yticklabels()}
+    scores = synthetic_scores(0)
+    held_out = scores.loc[scores["group"] == "held_out", "competition"]
+    assert names == {name.replace("_", " ") for name in held_out}
+
+
+@pytest.mark.parametrize("caption", CAPTIONS, ids=lambda path: path.stem)
+def test_captions_are_valid_text_without_results(caption: Path) -> None:
+    text = re.sub(r"{{.*?}}", "several", caption.read_text())
+    document = publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 2})
+    assert len(document.astext()) > 100
+    assert not re.search(r"\b0?\.\d{2,}", document.astext())

@@ -1,0 +1,85 @@
+"""A tiny model, random episodes, and an update in a process of its own, for the tests of verl."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from agent.core.records import PPOSettings, UpdateBatch
+from agent.wrappers.verl_wrapper import ppo_update
+
+VOCABULARY = 256
+
+SETTINGS = PPOSettings(
+    learning_rate=2e-4,
+    critic_learning_rate=1e-3,
+    epochs=2,
+    minibatch_size=4,
+    microbatch_size=2,
+    clip_range=0.2,
+    clip_range_high=0.28,
+    gamma=0.99,
+    gae_lambda=0.9,
+    kl_coef=0.05,
+    entropy_coef=0.01,
+    gradient_clip=0.5,
+)
+
+
+def write_tiny_model(folder: Path) -> Path:
+    """A random Qwen2 with a byte-level tokenizer, whose weights are far from uniform guesses."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.1,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBatch:
+    """Episodes of one to three actions with observations between them, rewarded per action."""
+    rng = np.random.default_rng(seed)
+    columns: list[tuple[np.ndarray, ...]] = []
+    for _ in range(episodes):
+        mask = [0] * rng.integers(3, 12)
+        rewards = [0.0] * len(mask)
+        for turn in range(rng.integers(1, 4)):
+            observation, action = (rng.integers(1, 6) if turn else 0), rng.integers(1, 8)
+            mask += [0] * observation + [1] * action
+            rewards += [0.0] * (observation + action - 1) + [float(rng.random())]
+        tokens = rng.integers(0, VOCABULARY, len(mask))
+        logprobs = np.where(mask, rng.normal(-5, 1, len(mask)), 0)
+        columns.append((np.int32(tokens), np.int8(mask), np.float32(logprobs), np.float32(rewards)))
+    tokens, masks, logprobs, rewards = zip(*columns, strict=True)
+    return UpdateBatch(tokens, masks, logprobs, rewards, temperature)
+
+
+def main(reference: Path, output: Path, previous: Path | None = None, seed: int = 0) -> None:
+    """The update that `tests/test_verl_wrapper.py` also makes in its own process."""
+    iteration = 1 if previous is None else 2
+    batch = random_batch(10, seed=iteration)
+    metrics = ppo_update(batch, reference, previous, output, SETTINGS, iteration, seed)
+    if os.environ.get("RANK", "0") == "0":
+        sys.stdout.write(json.dumps(metrics) + "\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
