@@ -63,14 +63,17 @@ class Oracle:
 
     def __init__(self, reference: Path, settings: PPOSettings) -> None:
         self.settings = settings
-        torch.manual_seed(SEED)
         self.critic = AutoModelForTokenClassification.from_pretrained(reference, num_labels=1)
         self.critic.dropout.p = 0.0
+        for parameter in self.critic.score.parameters():
+            torch.nn.init.zeros_(parameter)
         self.actor = AutoModelForCausalLM.from_pretrained(reference)
         self.reference = copy.deepcopy(self.actor)
         rates = settings.learning_rate, settings.critic_learning_rate
         self.actor_optimizer, self.critic_optimizer = (
-            torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+            torch.optim.AdamW(
+                model.parameters(), lr=rate, eps=settings.adam_epsilon, weight_decay=0.0
+            )
             for model, rate in zip((self.actor, self.critic), rates, strict=True)
         )
 

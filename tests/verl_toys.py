@@ -19,6 +19,7 @@ VOCABULARY = 256
 SETTINGS = PPOSettings(
     learning_rate=2e-4,
     critic_learning_rate=1e-3,
+    adam_epsilon=1e-8,
     epochs=2,
     minibatch_size=4,
     microbatch_size=2,

@@ -99,6 +99,7 @@ class PPOSettings:
 
     learning_rate: float
     critic_learning_rate: float
+    adam_epsilon: float  # larger than usual, so that the first noisy steps stay small
     epochs: int
     minibatch_size: int  # episodes per gradient step
     microbatch_size: int  # episodes per forward pass

@@ -38,7 +38,13 @@ def read_task(description: str) -> Task:
         output = "probabilities"
     else:
         output = "probability" if "probability" in asked else "labels"
-    return Task(classification, output, has_lags="lag1" in facts.get("order", ""))
+    return Task(
+        metric=facts["metric"],
+        condition=facts["condition"],
+        classification=classification,
+        output=output,
+        has_lags="lag1" in facts.get("order", ""),
+    )
 
 
 @dataclass(frozen=True, slots=True)

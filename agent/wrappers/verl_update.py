@@ -37,7 +37,7 @@ def update(
     """See `verl_wrapper.ppo_update`, which checks the arguments."""
     with process_group():
         rows = response_rows(batch, settings.minibatch_size)
-        critic = verl_workers.build_critic(reference, settings, seed)
+        critic = verl_workers.build_critic(reference, settings)
         actor = verl_workers.build_actor(reference, settings)
         # The actor is the reference policy until its own weights are loaded: no third model.
         logprobs, entropy = _infer(actor, rows, "log_probs", "entropy")

@@ -103,7 +103,19 @@ class ActorEngine(_PlainModule, FSDPEngineWithLMHead):
 
 
 class CriticEngine(_PlainModule, FSDPEngineWithValueHead):
+    """verl's critic engine with a value head that starts at zero.
+
+    The values of a random head are as large as the returns: in the first iteration they would
+    favour some tokens over others for no reason, and a small policy does not recover soon.
+    """
+
     task = AutoModelForTokenClassification
+
+    def _build_module(self) -> torch.nn.Module:
+        module: Any = super()._build_module()
+        for parameter in module.score.parameters():
+            torch.nn.init.zeros_(parameter)
+        return module
 
 
 EngineRegistry.register("language_model", STRATEGY, device="cpu")(ActorEngine)
@@ -145,14 +157,13 @@ def _policy_loss(
     return loss, metrics
 
 
-def build_critic(model: Path, settings: PPOSettings, seed: int) -> TrainingWorker:
-    """A value model: the body of `model` under a new linear head, drawn from `seed`."""
+def build_critic(model: Path, settings: PPOSettings) -> TrainingWorker:
+    """A value model: the body of `model` under a new linear head."""
     loss = FSDPCriticConfig(
         strategy=STRATEGY,
         ppo_mini_batch_size=settings.minibatch_size,
         ppo_micro_batch_size_per_gpu=settings.microbatch_size,
     )
-    torch.manual_seed(seed)
     worker = _build("value_model", model, settings.critic_learning_rate, RESUME, settings)
     worker.set_loss_fn(partial(value_loss, config=loss))
     return worker
@@ -170,7 +181,10 @@ def _build(
         model_config=_model_config(model, model_type == "value_model"),
         engine_config=_engine_config(settings.microbatch_size),
         optimizer_config=FSDPOptimizerConfig(
-            lr=learning_rate, weight_decay=0.0, clip_grad=settings.gradient_clip
+            lr=learning_rate,
+            weight_decay=0.0,
+            clip_grad=settings.gradient_clip,
+            override_optimizer_config={"eps": settings.adam_epsilon},
         ),
         checkpoint_config=CheckpointConfig(save_contents=saved, load_contents=RESUME),
     )

@@ -37,7 +37,7 @@ def ppo_update(
     previous: `output` of an earlier update, to continue its weights, optimisers and schedules.
     output: folder to write, complete or not at all. `model/` is a Hugging Face folder with the
         actor's float32 weights and the tokenizer, `verl/` what the next update continues from.
-    iteration: goes into the order of the minibatches, with `seed`, which also draws the value head.
+    iteration, seed: draw the order of the minibatches.
 
     Runs in every process of a `torchrun` group, or alone. With CUDA it uses all its GPUs through
     nccl; without, one thread per process through gloo, where equal arguments give equal bytes.
