@@ -1,12 +1,9 @@
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.0")
 
 
 configfile: "config/config.yaml"
-
-
-validate(config, "workflow/schemas/config.schema.yaml")
 
 
 report: "workflow/report/workflow.rst"
@@ -20,6 +17,7 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
+    """The whole study: headline, tables and figures."""
     default_target: True
     input:
         rules.headline.output,

@@ -11,6 +11,7 @@ from pathlib import Path
 import tyro
 
 from agent.core.competition import Competition
+from agent.core.errors import one_line_errors
 from agent.core.local_model import LocalModel, SamplingSettings, fetch_model
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
@@ -121,4 +122,5 @@ def _gate(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Arguments, description=__doc__))

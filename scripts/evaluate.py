@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from agent.competitions.loading import load_competition
+from agent.core.errors import one_line_errors
 from agent.core.local_model import LocalModel, SamplingSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
@@ -85,4 +86,5 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Arguments, description=__doc__))

@@ -15,6 +15,7 @@ import tyro
 
 from agent.competitions.loading import load_competition
 from agent.core.actions import format_action
+from agent.core.errors import one_line_errors
 from agent.core.records import Conversation
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
@@ -150,4 +151,5 @@ def _random_programs(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with one_line_errors():
+        tyro.cli(main, description=__doc__)

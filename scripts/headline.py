@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from agent.core.errors import one_line_errors
 from agent.evaluation.comparison import STATISTICS_COLUMNS
 from agent.evaluation.files import read_csv, write_json
 from agent.evaluation.headline import describe, headline
@@ -29,4 +30,5 @@ def main(statistics: Path, competitions: Path, timing_summary: Path, output: Pat
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with one_line_errors():
+        tyro.cli(main, description=__doc__)

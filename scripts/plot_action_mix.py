@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tyro
 
+from agent.core.errors import one_line_errors
 from agent.core.timing import Stopwatch
 from agent.evaluation.figures import house_style, save_figure
 from agent.evaluation.inputs import read_turns
@@ -35,4 +36,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with one_line_errors():
+        tyro.cli(main, description=__doc__)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tyro
 
+from agent.core.errors import one_line_errors
 from agent.evaluation import process_figures
 from agent.evaluation.figures import house_style, save_figure
 from agent.evaluation.files import read_csv
@@ -25,4 +26,5 @@ def main(time_split: Path, pdf: Path, svg: Path, png: Path) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with one_line_errors():
+        tyro.cli(main, description=__doc__)

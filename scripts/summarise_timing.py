@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from agent.core.errors import one_line_errors
 from agent.evaluation.files import write_csv, write_json
 from agent.evaluation.time_split import read_timings, split_time
 
@@ -24,4 +25,5 @@ def main(timings: list[Path], cores: int, time_split: Path, summary: Path) -> No
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with one_line_errors():
+        tyro.cli(main, description=__doc__)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from agent.core.errors import one_line_errors
 from agent.core.records import PPOSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
@@ -60,4 +61,5 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Arguments, description=__doc__))

@@ -34,6 +34,7 @@ class Episode:
     rewards: torch.Tensor
     temperature: float
     old_logprobs: torch.Tensor = dataclasses.field(init=False)
+    reference_logprobs: torch.Tensor = dataclasses.field(init=False)
     values: torch.Tensor = dataclasses.field(init=False)
     advantages: torch.Tensor = dataclasses.field(init=False)
     returns: torch.Tensor = dataclasses.field(init=False)
@@ -79,13 +80,13 @@ class Oracle:
 
     @torch.no_grad()
     def prepare(self, episodes: list[Episode]) -> None:
-        """Log-probabilities, values, and GAE on rewards less the KL to the reference."""
+        """Log-probabilities, values, and GAE."""
         settings = self.settings
         for episode in episodes:
             episode.old_logprobs = episode.logprobs(self.actor)
             episode.values = episode.logits(self.critic)[:, 0]
-            kl = episode.old_logprobs - episode.logprobs(self.reference)
-            rewards = episode.rewards - settings.kl_coef * kl
+            episode.reference_logprobs = episode.logprobs(self.reference)
+            rewards = episode.rewards
             advantages, next_value, next_advantage = [], 0.0, 0.0
             for reward, value in zip(rewards.flip(0), episode.values.flip(0), strict=True):
                 surprise = reward + settings.gamma * next_value - value
@@ -98,6 +99,13 @@ class Oracle:
         for episode in episodes:
             episode.advantages = (episode.advantages - everything.mean()) / everything.std()
 
+    def warm_up(self, episodes: list[Episode], iteration: int) -> None:
+        """The critic's own pass over the first batch, before it judges the actor."""
+        self.prepare(episodes)
+        for each in minibatches(episodes, self.settings, iteration):
+            loss = torch.cat(list(map(self.value_losses, each))).mean()
+            self._descend(self.critic, self.critic_optimizer, loss)
+
     def policy_losses(self, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
         """PPO's clipped loss and the entropy of each action token."""
         policy = episode.policy(self.actor)
@@ -107,6 +115,11 @@ class Oracle:
         loss = torch.maximum(-episode.advantages * ratio, -episode.advantages * clipped)
         bounded = torch.minimum(loss, -episode.advantages * DUAL_CLIP)
         return torch.where(episode.advantages < 0, bounded, loss), policy.entropy()
+
+    def reference_kl(self, episode: Episode) -> torch.Tensor:
+        """Estimator k3 of the KL to the reference (Schulman, 2020) at each action token."""
+        log_ratio = episode.reference_logprobs - episode.logprobs(self.actor)
+        return log_ratio.exp() - log_ratio - 1
 
     def value_losses(self, episode: Episode) -> torch.Tensor:
         values = episode.logits(self.critic)[:, 0]
@@ -119,7 +132,12 @@ class Oracle:
         """One gradient step of each model on one minibatch."""
         policy, entropy = map(torch.cat, zip(*map(self.policy_losses, episodes), strict=True))
         value = torch.cat(list(map(self.value_losses, episodes)))
-        actor_loss = policy.mean() - self.settings.entropy_coef * entropy.mean()
+        kl = torch.cat(list(map(self.reference_kl, episodes)))
+        actor_loss = (
+            policy.mean()
+            - self.settings.entropy_coef * entropy.mean()
+            + self.settings.kl_coef * kl.mean()
+        )
         return {
             "policy_loss": policy.mean().item(),
             "value_loss": value.mean().item(),
@@ -166,6 +184,7 @@ def test_first_minibatch_has_the_losses_and_gradients_of_plain_ppo(
     batch = random_batch(7, seed=11, temperature=0.8)
     metrics = ppo_update(batch, reference, None, tmp_path / "out", settings, 1, SEED)
     oracle, episodes = Oracle(reference, settings), episodes_of(batch)
+    oracle.warm_up(episodes, 1)
     oracle.prepare(episodes)
     expected = oracle.step(episodes)
     assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=1e-4)
@@ -182,6 +201,8 @@ def test_two_iterations_follow_plain_ppo_through_every_step(
         output = tmp_path / f"iteration-{iteration}"
         metrics = ppo_update(batch, reference, previous, output, SETTINGS, iteration, SEED)
         episodes, previous = episodes_of(batch), output
+        if iteration == 1:
+            oracle.warm_up(episodes, iteration)
         oracle.prepare(episodes)
         steps = [oracle.step(each) for each in minibatches(episodes, SETTINGS, iteration)]
         assert len(steps) == 6
@@ -211,6 +232,7 @@ def test_batch_metrics_are_means_over_action_tokens(reference: Path, tmp_path: P
     batch = random_batch(5, seed=41)
     metrics = ppo_update(batch, reference, None, tmp_path / "out", SETTINGS, 1, SEED)
     oracle, episodes = Oracle(reference, SETTINGS), episodes_of(batch)
+    oracle.warm_up(episodes, 1)
     oracle.prepare(episodes)
     with torch.no_grad():
         entropy = torch.cat([episode.policy(oracle.actor).entropy() for episode in episodes])

@@ -5,8 +5,6 @@ log-probabilities under the sampling distribution. Each row draws its uniforms f
 so its tokens do not depend on which other rows share the batch.
 """
 
-import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,51 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.cache_utils import DynamicCache
 
 from agent.core.base_agent import BaseAgent, Response
 from agent.core.chat import append_action, append_context, extend_context
+from agent.core.model_folder import model_digest, model_folder
 from agent.core.records import Conversation, Message
-
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-
-
-def model_folder(name: str | Path) -> Path:
-    """The folder of a model or of a checkpoint; raises a one-line error when it holds no model."""
-    folder = Path(name)
-    if (folder / "model").is_dir():
-        folder = folder / "model"
-    if not (folder / "config.json").is_file() or not any((folder / w).is_file() for w in WEIGHTS):
-        raise FileNotFoundError(
-            f"model: {folder} is not a Hugging Face model folder (config.json and "
-            f"model.safetensors expected); give a folder made by the base_model or train_rl step"
-        )
-    return folder
-
-
-def fetch_model(source: str, revision: str | None, folder: Path) -> None:
-    """Copy a model from a local folder, or from the Hugging Face hub at a pinned revision."""
-    if Path(source).is_dir():
-        shutil.copytree(model_folder(source), folder, dirs_exist_ok=True)
-        return
-    if source.startswith((".", "/")) or revision is None:
-        raise FileNotFoundError(
-            f"base_model.source: {source} is no local folder; a Hugging Face id needs "
-            f"base_model.revision, the commit to use"
-        )
-    snapshot_download(source, revision=revision, local_dir=folder)
-    model_folder(folder)
-
-
-def model_digest(folder: Path) -> str:
-    """Short digest of the weights: the name under which a policy appears in trajectories."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as weights:
-            digest.update(hashlib.file_digest(weights, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ class PPOSettings:
     clip_range_high: float
     gamma: float
     gae_lambda: float
-    kl_coef: float  # weight of the per-token KL to the reference policy, taken from the reward
+    kl_coef: float  # weight of the KL to the reference policy in the loss (estimator k3)
     entropy_coef: float
     gradient_clip: float
 

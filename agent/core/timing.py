@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent.core.files import write_text
+
 
 class Stopwatch:
     """Sums wall seconds by phase; make one right after the imports, which it counts as "import"."""
@@ -48,8 +50,7 @@ class Stopwatch:
             "seconds": self.seconds,
             "peak_rss_gib": peak / (1 << 20),  # ru_maxrss is in KiB, getrusage(2)
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def _process_age() -> float:

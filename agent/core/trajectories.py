@@ -2,7 +2,7 @@
 
 Readable by pandas, DuckDB and Hugging Face datasets. The field meanings are those of
 `records.Trajectory` and `records.Turn`; the schema version and the versions of the software that
-played are in the file's metadata. Files are written whole under a temporary name and renamed.
+played are in the file's metadata.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agent.core.files import unfinished
 from agent.core.records import SCHEMA_VERSION, Message, Trajectory, Turn
 
 _TURN = pa.struct(
@@ -71,17 +72,15 @@ def write_trajectories(
     metadata |= {key.encode(): value.encode() for key, value in facts.items()}
     rows = [_row(trajectory) for trajectory in trajectories]
     table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    pq.write_table(table, unfinished, compression="zstd")
-    unfinished.replace(path)
+    with unfinished(path) as partial:
+        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
     """Read a shard; a damaged, foreign or empty file raises one line that names it."""
     remedy = "delete it and run the workflow again to play it anew"
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError as missing:
         raise FileNotFoundError(f"{path}: no such trajectory file") from missing
     except (pa.ArrowInvalid, OSError) as damage:

@@ -25,10 +25,17 @@ def collect_submission(folder: Path, limit_mb: int) -> bytes | None:
         raise RefusedSubmissionError(
             f"submission.csv cannot be opened as a plain file ({unreadable.strerror})"
         ) from unreadable
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
-            raise RefusedSubmissionError("submission.csv must be a plain file with a single name")
-        if facts.st_size > limit_mb << 20:
-            raise RefusedSubmissionError(f"submission.csv is larger than {limit_mb} MB")
+    try:
+        return _read(descriptor, limit_mb)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, limit_mb: int) -> bytes:
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+        raise RefusedSubmissionError("submission.csv must be a plain file with a single name")
+    if facts.st_size > limit_mb << 20:
+        raise RefusedSubmissionError(f"submission.csv is larger than {limit_mb} MB")
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
         return file.read()

@@ -6,6 +6,7 @@ the path of anything private. File-system and network confinement belong to the 
 seam, which today says "limits".
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,11 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from agent.core.environment import Execution
 from agent.core.records import Outcome
+from agent.sandbox import zygote
 from agent.sandbox.collector import RefusedSubmissionError, collect_submission
-from agent.sandbox.zygote import ERROR_MARK
 
 # One thread per program: parallelism is between programs, and a second thread makes runs depend
 # on what else the machine does.
@@ -62,8 +64,8 @@ class WarmRunner:
         self._folder = Path(tempfile.mkdtemp(prefix="programs-"))
         self._address = str(self._folder / "zygote.socket")
         self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "agent.sandbox.zygote", self._address, *self._modules],
-            env=CLEAN_ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            [sys.executable, "-P", zygote.__file__, self._address, *self._modules],
+            env=CLEAN_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -89,7 +91,8 @@ class WarmRunner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.killpg(self._zygote.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may not have come to life
+            os.killpg(self._zygote.pid, signal.SIGKILL)
         self._zygote.wait()
         shutil.rmtree(self._folder)
 
@@ -99,8 +102,10 @@ class WarmRunner:
         work, printed = place / "work", place / "output"
         try:
             shutil.copytree(public, work)
-            reply = self._ask(program, work, printed)
-            return self._execution(reply, work, printed)
+            # Held open, because the program may remove or replace the file.
+            with printed.open("x+b") as output:
+                reply = self._ask(program, work, printed)
+                return self._execution(reply, work, output)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -122,7 +127,7 @@ class WarmRunner:
         reply: dict[str, float | None] = json.loads(line)
         return reply
 
-    def _execution(self, reply: dict[str, float | None], work: Path, printed: Path) -> Execution:
+    def _execution(self, reply: dict[str, float | None], work: Path, printed: BinaryIO) -> Execution:
         output = self._output(printed, work)
         outcome: Outcome = "ok"
         error = message = refused = ""
@@ -140,26 +145,26 @@ class WarmRunner:
         assert reply["seconds"] is not None
         return Execution(outcome, error, message, output, submission, refused, reply["seconds"])
 
-    def _output(self, printed: Path, work: Path) -> str:
+    def _output(self, printed: BinaryIO, work: Path) -> str:
         """Both ends of what the program printed, without the path of its temporary folder."""
         keep = self.limits.output_kb << 10
-        with printed.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            text = file.read(keep)
-            if size > 2 * keep:
-                file.seek(size - keep)
-                text += b"\n[...]\n"
-            text += file.read(keep)
+        size = printed.seek(0, os.SEEK_END)
+        printed.seek(0)
+        text = printed.read(keep)
+        if size > 2 * keep:
+            printed.seek(size - keep)
+            text += b"\n[...]\n"
+        text += printed.read(keep)
         return text.decode(errors="replace").replace(str(work), ".")
 
 
 def _split_error(output: str, status: int) -> tuple[str, str, str]:
     """Output, kind and message of the error that the child reported, or of its signal."""
-    body, mark, line = output.rpartition(ERROR_MARK)
+    body, mark, rest = output.rpartition(f"\n{zygote.ERROR_MARK}")
     if mark:
-        kind, _, message = line.strip().partition(":")
+        kind, _, message = rest.partition("\n")[0].partition(":")
         return body.rstrip(), kind, message.strip()
     if status < 0:
-        return output, signal.Signals(-status).name, "the program was killed"
+        names = {number.value: number.name for number in signal.Signals}
+        return output, names.get(-status, f"signal {-status}"), "the program was killed"
     return output, "SystemExit", f"exit code {status}"

@@ -1,6 +1,6 @@
 """The fork server: a process that has imported the libraries once and forks a child per program.
 
-Started as `python -m agent.sandbox.zygote SOCKET MODULE...`. For every connection it forks a
+Started as `python -P zygote.py SOCKET MODULE...`. For every connection it forks a
 supervisor, which forks the program, waits for it under a wall-clock limit, kills whatever is left
 of its process tree and answers with one JSON line. The zygote imports and forks, nothing else: an
 OpenMP region run here would make forked children hang, so it computes nothing and owns no thread.
@@ -117,17 +117,17 @@ def _become_program(request: dict[str, Any]) -> NoReturn:
     _redirect(request["output"])
     _limit(request)
     sys.argv = ["program.py"]
-    sys.path[0] = ""
+    sys.path.insert(0, "")
     _seed(0)
-    code = 0
+    code = 1  # also when reporting the error fails
     try:
         program = compile(request["program"], "program.py", "exec")
         exec(program, {"__name__": "__main__", "__file__": "program.py"})
+        code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException as error:
         _report(error)
-        code = 1
     finally:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
@@ -167,13 +167,15 @@ def _seed(seed: int) -> None:
 
 def _report(error: BaseException) -> None:
     """The traceback from the program's own first line on, then a line the runner can read."""
-    frames = traceback.TracebackException.from_exception(error)
-    own = [frame for frame in frames.stack if frame.filename == "program.py"]
-    frames.stack = traceback.StackSummary.from_list(own)
-    lines = "".join(frames.format())
-    message = str(error).strip().splitlines()
-    sys.stderr.write(lines)
-    sys.stderr.write(f"\n{ERROR_MARK}{type(error).__name__}: {message[0] if message else ''}\n")
+    report = traceback.TracebackException.from_exception(error)
+    link: traceback.TracebackException | None = report
+    while link:
+        own = [frame for frame in link.stack if frame.filename == "program.py"]
+        link.stack = traceback.StackSummary.from_list(own)
+        link = link.__cause__ or link.__context__
+    lines = "".join(report.format())
+    message = str(error).strip().split("\n")[0][:500]
+    sys.stderr.write(f"{lines}\n{ERROR_MARK}{type(error).__name__}: {message}\n")
 
 
 ERROR_MARK = "program error: "

@@ -164,10 +164,13 @@ class ProgramChoices:
 
 
 def random_program(task: Task, mistakes: float, rng: np.random.Generator) -> ProgramChoices:
-    """Draw a program for `task`; with probability `mistakes` one decision does not fit it."""
+    """Draw a program for `task`; with probability `mistakes` one decision does not fit it.
+
+    Classifiers are never put on a regression: with hundreds of classes they run for minutes.
+    """
     mistaken = rng.random() < mistakes
     kind = rng.integers(3) if mistaken else -1
-    classification = task.classification != (kind == 0)
+    classification = task.classification and kind != 0
     families = CLASSIFIERS if classification else REGRESSORS
     family = _pick(list(families), rng)
     target = "plain"

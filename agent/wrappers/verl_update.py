@@ -47,15 +47,29 @@ def update(
             actor.load_checkpoint(str(previous / "verl" / "actor"))
             logprobs, entropy = _infer(actor, rows, "log_probs", "entropy")
         rows["old_log_probs"] = logprobs
-        (rows["values"],) = _infer(critic, rows, "values")
-        estimate_advantages(rows, settings)
         order = minibatch_order(_lengths(rows), settings, (seed, iteration))
-        mine = index_select_tensor_dict(rows, torch.from_numpy(order[_rank() :: _world_size()]))
+        if previous is None:
+            # A critic that knows nothing would blame or praise tokens for where they stand in an
+            # episode; the actor's first steps would follow it. So the critic sees the batch first.
+            _estimate_values(critic, rows, settings)
+            verl_workers.train(critic, _share(rows, order), settings)
+        _estimate_values(critic, rows, settings)
+        mine = _share(rows, order)
         critic_metrics = verl_workers.train(critic, mine, settings)
         actor_metrics = verl_workers.train(actor, mine, settings)
         _raise_if_diverged(actor=actor_metrics, critic=critic_metrics)
         _save(actor, critic, reference, output, iteration)
     return _metrics(rows, entropy, actor_metrics, critic_metrics)
+
+
+def _estimate_values(critic: TrainingWorker, rows: TensorDict, settings: PPOSettings) -> None:
+    (rows["values"],) = _infer(critic, rows, "values")
+    estimate_advantages(rows, settings)
+
+
+def _share(rows: TensorDict, order: np.ndarray) -> TensorDict:
+    """This process's rows of every minibatch."""
+    return index_select_tensor_dict(rows, torch.from_numpy(order[_rank() :: _world_size()]))
 
 
 @contextlib.contextmanager
@@ -114,15 +128,16 @@ def response_rows(batch: UpdateBatch, multiple: int) -> TensorDict:
 
 
 def estimate_advantages(rows: TensorDict, settings: PPOSettings) -> None:
-    """Add `advantages` (whitened) and `returns`: GAE (arXiv 1506.02438) on rewards less the KL.
+    """Add `advantages` (whitened) and `returns`: GAE, arXiv 1506.02438.
 
     Observation tokens are skipped: an action token's successor is the next action token.
     """
-    mask = rows["response_mask"]
-    kl = core_algos.kl_penalty(rows["old_log_probs"], rows["ref_log_prob"], "kl")
-    rewards = rows["token_level_scores"] - settings.kl_coef * kl * mask
     rows["advantages"], rows["returns"] = core_algos.compute_gae_advantage_return(
-        rewards, rows["values"], mask, settings.gamma, settings.gae_lambda
+        rows["token_level_scores"],
+        rows["values"],
+        rows["response_mask"],
+        settings.gamma,
+        settings.gae_lambda,
     )
 
 

@@ -133,6 +133,9 @@ def build_actor(model: Path, settings: PPOSettings) -> TrainingWorker:
         clip_ratio_low=settings.clip_range,
         clip_ratio_high=settings.clip_range_high,
         entropy_coeff=settings.entropy_coef,
+        use_kl_loss=settings.kl_coef > 0,
+        kl_loss_coef=settings.kl_coef,
+        kl_loss_type="low_var_kl",
         loss_agg_mode="token-mean",
         use_torch_compile=False,
     )

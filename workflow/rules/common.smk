@@ -1,13 +1,22 @@
-import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
+from configuration import find_problem, prompts_file
+from fingerprint import fingerprint
+
+if problem := find_problem(config, workflow.overwrite_configfiles):
+    sys.exit(f"error: {problem}")
 
 STUDY = f"results/{config['study']}"
+STEP = "seed{seed}/iteration{iteration}"
 SEEDS = config["seeds"]
-ITERATIONS = config["training"]["iterations"]
+ITERATIONS = range(1, config["training"]["iterations"] + 1)
+EVALUATED = sorted({0, *config["evaluation"]["curve_iterations"], ITERATIONS[-1]})
 SHARDS = range(config["training"]["shards"])
+EPISODES_PER_SHARD = config["training"]["episodes"] // len(SHARDS)
+PROMPTS = str(prompts_file(config))
 COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")
 
 
@@ -33,30 +42,11 @@ def sections(*keys):
     return json.dumps({key: config[key] for key in keys}, sort_keys=True)
 
 
-def fingerprint(*packages):
-    """Digest of the code a job runs, so that an edit re-runs the jobs that use it and no others."""
-    digest = hashlib.sha256()
-    for package in packages:
-        root = Path(workflow.basedir) / "agent" / package
-        files = [root] if root.is_file() else sorted(root.rglob("*"))
-        for file in files:
-            if file.suffix in {".py", ".yaml", ".mplstyle"}:
-                digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-PLAYING = fingerprint("core", "sandbox", "competitions", "rollout.py", "grading.py")
-
-
 def checkpoint(seed, iteration):
     """The policy after `iteration` updates of a run; all runs start from the same base model."""
     if iteration == 0:
         return f"{STUDY}/base_model"
     return f"{STUDY}/seed{seed}/iteration{iteration}/checkpoint"
-
-
-def evaluated_model(wildcards):
-    return checkpoint(wildcards.seed, int(wildcards.iteration))
 
 
 def playing_model(wildcards):
@@ -70,20 +60,69 @@ def previous_checkpoint(wildcards):
     return [checkpoint(wildcards.seed, iteration - 1)] if iteration > 1 else []
 
 
+def previous_option(wildcards):
+    return " ".join(f"--previous {folder}" for folder in previous_checkpoint(wildcards))
+
+
+def folder_of_shards(wildcards, input):
+    return Path(input.shards[0]).parent
+
+
 def first_episode(wildcards):
     """Episodes of the run that come before this shard: they decide who plays what."""
-    episodes = config["training"]["episodes"] // len(SHARDS)
     shards_before = (int(wildcards.iteration) - 1) * len(SHARDS) + int(wildcards.shard)
-    return shards_before * episodes
+    return shards_before * EPISODES_PER_SHARD
 
 
-def evaluated_iterations():
-    """Base, learning curve and final policy."""
-    return sorted({0, *config["evaluation"]["curve_iterations"], ITERATIONS})
+def evaluated_model(wildcards):
+    return checkpoint(wildcards.seed, int(wildcards.iteration))
+
+
+def evaluated_names(wildcards):
+    return names(wildcards.group)
+
+
+def evaluated_competitions(wildcards):
+    return prepared(wildcards.group)
+
+
+def evaluated_policy(wildcards):
+    return "base" if int(wildcards.iteration) == 0 else "trained"
 
 
 def evaluation_episodes(wildcards):
     """Per competition: the whole number for base and final policy, fewer along the curve."""
-    settings = config["evaluation"]
-    whole = int(wildcards.iteration) in (0, ITERATIONS)
-    return settings["episodes"] if whole else settings["curve_episodes"]
+    whole = int(wildcards.iteration) in (0, ITERATIONS[-1])
+    return config["evaluation"]["episodes" if whole else "curve_episodes"]
+
+
+def sampling_seed(wildcards):
+    """Evaluation draws apart from training, whose sampling seeds are the runs' own."""
+    return 1000 + int(wildcards.seed)
+
+
+def held_out_scores(iteration):
+    return expand(
+        f"{STUDY}/evaluation/{STEP}/held_out/scores.csv",
+        seed=SEEDS,
+        iteration=iteration,
+    )
+
+
+def figure(name, category):
+    """The three files of a figure; the SVG goes into the report."""
+    stem = f"{STUDY}/figures/{name}"
+    return {
+        "pdf": f"{stem}.pdf",
+        "png": f"{stem}.png",
+        "svg": report(
+            f"{stem}.svg",
+            caption=f"../report/{name}.rst",
+            category=category,
+            labels={"figure": name.replace("_", " ")},
+        ),
+    }
+
+
+def table(name, path):
+    return report(path, caption=f"../report/{name}.rst", category="Tables", labels={"table": name})

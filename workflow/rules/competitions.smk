@@ -1,6 +1,6 @@
 rule prepare_competition:
+    """Write one competition of the embedded suite in MLE-Dojo's format."""
     input:
-        script="scripts/prepare_competition.py",
         leaderboard="config/leaderboards/{competition}.csv",
     output:
         facts="results/competitions/{competition}/competition.json",
@@ -8,28 +8,29 @@ rule prepare_competition:
         timing="results/timing/prepare_competition/{competition}.json",
     log:
         "results/logs/prepare_competition/{competition}.log",
-    params:
-        folder="results/competitions/{competition}",
-        code=fingerprint("competitions"),
     conda:
         "../../envs/rollouts.yaml"
+    params:
+        folder=subpath(output.facts, parent=True),
+        code=fingerprint("prepare_competition"),
     shell:
-        "python {input.script} --competition {wildcards.competition} "
+        "python scripts/prepare_competition.py --competition {wildcards.competition} "
         "--leaderboard {input.leaderboard} --output-dir {params.folder} "
         "--timing {output.timing} > {log} 2>&1"
 
 
 rule reference_pool:
-    input:
-        script="scripts/reference_pool.py",
+    """Score the reference pipelines on one competition; only on request, as boards are shipped."""
     output:
         "results/reference_pool/{competition}.csv",
     log:
         "results/logs/reference_pool/{competition}.log",
-    params:
-        code=fingerprint("competitions"),
+    benchmark:
+        "results/benchmarks/reference_pool/{competition}.tsv"
     conda:
         "../../envs/rollouts.yaml"
+    params:
+        code=fingerprint("reference_pool"),
     shell:
-        "python {input.script} --competition {wildcards.competition} "
+        "python scripts/reference_pool.py --competition {wildcards.competition} "
         "--output {output} > {log} 2>&1"

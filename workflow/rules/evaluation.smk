@@ -1,56 +1,49 @@
-EVALUATIONS = expand(
-    f"{STUDY}/evaluation/seed{{seed}}/iteration{{iteration}}/held_out",
-    seed=SEEDS,
-    iteration=evaluated_iterations(),
-)
+EVALUATIONS = expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteration=EVALUATED)
 
 
 rule evaluate:
+    """Play one policy on one group of competitions, and grade it on the final half."""
     input:
-        script="scripts/evaluate.py",
         model=evaluated_model,
-        competitions=lambda wildcards: prepared(wildcards.group),
+        competitions=evaluated_competitions,
     output:
-        scores=f"{STUDY}/evaluation/seed{{seed}}/iteration{{iteration}}/{{group}}/scores.csv",
-        episodes=f"{STUDY}/evaluation/seed{{seed}}/iteration{{iteration}}/{{group}}/episodes.parquet",
-        turns=f"{STUDY}/evaluation/seed{{seed}}/iteration{{iteration}}/{{group}}/turns.csv",
-        timing=f"{STUDY}/timing/seed{{seed}}/iteration{{iteration}}/evaluate_{{group}}.json",
+        scores=f"{STUDY}/evaluation/{STEP}/{{group}}/scores.csv",
+        episodes=f"{STUDY}/evaluation/{STEP}/{{group}}/episodes.parquet",
+        turns=f"{STUDY}/evaluation/{STEP}/{{group}}/turns.csv",
+        timing=f"{STUDY}/timing/{STEP}/evaluate_{{group}}.json",
     log:
-        f"{STUDY}/logs/seed{{seed}}/iteration{{iteration}}/evaluate_{{group}}.log",
+        f"{STUDY}/logs/{STEP}/evaluate_{{group}}.log",
     benchmark:
-        f"{STUDY}/benchmarks/seed{{seed}}/iteration{{iteration}}/evaluate_{{group}}.tsv"
-    threads: 1
-    params:
-        folder=f"{STUDY}/evaluation/seed{{seed}}/iteration{{iteration}}/{{group}}",
-        names=lambda wildcards: names(wildcards.group),
-        policy=lambda wildcards: "base" if int(wildcards.iteration) == 0 else "trained",
-        episodes=evaluation_episodes,
-        sampling_seed=lambda wildcards: 1000 + int(wildcards.seed),
-        settings=sections("sampling", "episode", "sandbox"),
-        code=PLAYING,
+        f"{STUDY}/benchmarks/{STEP}/evaluate_{{group}}.tsv"
     conda:
         "../../envs/rollouts.yaml"
+    threads: 1
+    params:
+        folder=subpath(output.scores, parent=True),
+        names=evaluated_names,
+        policy=evaluated_policy,
+        episodes=evaluation_episodes,
+        sampling_seed=sampling_seed,
+        settings=sections("sampling", "episode", "sandbox"),
+        code=fingerprint("evaluate", PROMPTS),
     shell:
-        "python {input.script} --model-path {input.model} --config {params.settings:q} "
-        "--competitions {params.names} --group {wildcards.group} --num-episodes {params.episodes} "
+        "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
+        "--competitions {params.names} --num-episodes {params.episodes} "
         "--policy {params.policy} --seed {wildcards.seed} --iteration {wildcards.iteration} "
         "--sampling-seed {params.sampling_seed} --workers {threads} "
         "--output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
 
 
 rule evaluate_yardsticks:
+    """Score the simple policies that a claim of learning is measured against."""
     input:
-        script="scripts/evaluate_yardsticks.py",
         table=config["competitions"],
         leaderboards=expand(
             "config/leaderboards/{name}.csv", name=names("train") + names("held_out")
         ),
         competitions=prepared("train") + prepared("held_out"),
-        base=expand(f"{STUDY}/evaluation/seed{{seed}}/iteration0/held_out/scores.csv", seed=SEEDS),
-        trained=expand(
-            f"{STUDY}/evaluation/seed{{seed}}/iteration{ITERATIONS}/held_out/scores.csv",
-            seed=SEEDS,
-        ),
+        base=held_out_scores(0),
+        trained=held_out_scores(ITERATIONS[-1]),
     output:
         scores=f"{STUDY}/evaluation/yardsticks.csv",
         timing=f"{STUDY}/timing/evaluate_yardsticks.json",
@@ -58,28 +51,28 @@ rule evaluate_yardsticks:
         f"{STUDY}/logs/evaluate_yardsticks.log",
     benchmark:
         f"{STUDY}/benchmarks/evaluate_yardsticks.tsv"
+    conda:
+        "../../envs/rollouts.yaml"
     params:
         episodes=config["evaluation"]["episodes"] * len(SEEDS),
         settings=sections("episode", "sandbox"),
-        code=[PLAYING, fingerprint("evaluation/yardsticks.py", "training/grammar.py")],
-    conda:
-        "../../envs/rollouts.yaml"
+        code=fingerprint("evaluate_yardsticks", PROMPTS),
     shell:
-        "python {input.script} --competitions-table {input.table} "
-        "--competitions-dir results/competitions --leaderboards config/leaderboards --base {input.base} --trained {input.trained} "
+        "python scripts/evaluate_yardsticks.py --competitions-table {input.table} "
+        "--leaderboards config/leaderboards --base {input.base} --trained {input.trained} "
         "--num-episodes {params.episodes} --config {params.settings:q} "
         "--output {output.scores} --timing {output.timing} > {log} 2>&1"
 
 
 rule collect_scores:
+    """Gather all scores and all turns of the study into two tables."""
     input:
-        script="scripts/collect_scores.py",
         scores=expand("{folder}/scores.csv", folder=EVALUATIONS),
         turns=expand("{folder}/turns.csv", folder=EVALUATIONS),
         shards=expand(
-            f"{STUDY}/seed{{seed}}/iteration{{iteration}}/trajectories/shard{{shard}}.parquet",
+            f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
             seed=SEEDS,
-            iteration=range(1, ITERATIONS + 1),
+            iteration=ITERATIONS,
             shard=SHARDS,
         ),
         yardsticks=rules.evaluate_yardsticks.output.scores,
@@ -89,11 +82,11 @@ rule collect_scores:
         timing=f"{STUDY}/timing/collect_scores.json",
     log:
         f"{STUDY}/logs/collect_scores.log",
-    params:
-        code=fingerprint("core", "grading.py"),
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("collect_scores"),
     shell:
-        "python {input.script} --scores {input.scores} {input.yardsticks} "
+        "python scripts/collect_scores.py --scores {input.scores} {input.yardsticks} "
         "--turns {input.turns} --shards {input.shards} --all-scores {output.scores} "
         "--all-turns {output.turns} --timing {output.timing} > {log} 2>&1"

@@ -1,70 +1,42 @@
-METRICS = expand(
-    f"{STUDY}/seed{{seed}}/iteration{{iteration}}/metrics.json",
-    seed=SEEDS,
-    iteration=range(1, ITERATIONS + 1),
-)
+METRICS = expand(f"{STUDY}/{STEP}/metrics.json", seed=SEEDS, iteration=ITERATIONS)
+BOOTSTRAP = f"--resamples {config['statistics']['resamples']} --seed {config['statistics']['seed']}"
+STYLE = "agent/evaluation/house.mplstyle"
+
 # The jobs whose time is summed up: everything before the sum itself.
-TIMINGS = (
-    expand(
+WORK = [
+    *expand(
         "results/timing/prepare_competition/{name}.json",
         name=names("train") + names("held_out"),
-    )
-    + [f"{STUDY}/timing/base_model.json", f"{STUDY}/timing/evaluate_yardsticks.json"]
-    + expand(
-        f"{STUDY}/timing/seed{{seed}}/iteration{{iteration}}/{{job}}.json",
+    ),
+    f"{STUDY}/timing/base_model.json",
+    *expand(
+        f"{STUDY}/timing/{STEP}/{{job}}.json",
         seed=SEEDS,
-        iteration=range(1, ITERATIONS + 1),
+        iteration=ITERATIONS,
         job=["train_rl", *(f"shard{shard}" for shard in SHARDS)],
-    )
-    + expand(
-        f"{STUDY}/timing/seed{{seed}}/iteration{{iteration}}/evaluate_held_out.json",
-        seed=SEEDS,
-        iteration=evaluated_iterations(),
-    )
-    + expand(
-        f"{STUDY}/timing/{{rule}}.json",
-        rule=[
-            "collect_scores",
-            "compare_policies",
-            "tabulate_results",
-            "plot_learning_curves",
-            "plot_competition_changes",
-            "plot_score_distributions",
-            "plot_action_mix",
-            "plot_training_metrics",
-        ],
-    )
+    ),
+    *expand(f"{STUDY}/timing/{STEP}/evaluate_held_out.json", seed=SEEDS, iteration=EVALUATED),
+    *expand(
+        f"{STUDY}/timing/{{job}}.json",
+        job=["evaluate_yardsticks", "collect_scores", "compare_policies"],
+    ),
+]
+DRAWING = expand(
+    f"{STUDY}/timing/{{job}}.json",
+    job=[
+        "tabulate_results",
+        "plot_learning_curves",
+        "plot_competition_changes",
+        "plot_score_distributions",
+        "plot_action_mix",
+        "plot_training_metrics",
+    ],
 )
-BOOTSTRAP = f"--resamples {config['statistics']['resamples']} --seed {config['statistics']['seed']}"
-
-
-ANALYSIS = fingerprint("evaluation", "core/timing.py")
-
-
-def figure(name, category):
-    """The three files of a figure; the SVG goes into the report."""
-    stem = f"{STUDY}/figures/{name}"
-    return {
-        "pdf": f"{stem}.pdf",
-        "png": f"{stem}.png",
-        "svg": report(
-            f"{stem}.svg",
-            caption=f"../report/{name}.rst",
-            category=category,
-            labels={"figure": name.replace("_", " ")},
-        ),
-    }
-
-
-def table(name, path):
-    return report(
-        path, caption=f"../report/{name}.rst", category="Tables", labels={"table": name}
-    )
 
 
 rule compare_policies:
+    """Compare trained, base and simple policies, with intervals."""
     input:
-        script="scripts/compare_policies.py",
         scores=rules.collect_scores.output.scores,
     output:
         statistics=table("statistics", f"{STUDY}/statistics.csv"),
@@ -72,20 +44,20 @@ rule compare_policies:
         timing=f"{STUDY}/timing/compare_policies.json",
     log:
         f"{STUDY}/logs/compare_policies.log",
-    params:
-        bootstrap=BOOTSTRAP,
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        bootstrap=BOOTSTRAP,
+        code=fingerprint("compare_policies"),
     shell:
-        "python {input.script} --scores {input.scores} {params.bootstrap} "
+        "python scripts/compare_policies.py --scores {input.scores} {params.bootstrap} "
         "--statistics {output.statistics} --competitions {output.competitions} "
         "--timing {output.timing} > {log} 2>&1"
 
 
 rule tabulate_results:
+    """Write the tables of results as CSV and LaTeX."""
     input:
-        script="scripts/tabulate_results.py",
         statistics=rules.compare_policies.output.statistics,
         competitions=rules.compare_policies.output.competitions,
     output:
@@ -95,20 +67,20 @@ rule tabulate_results:
         timing=f"{STUDY}/timing/tabulate_results.json",
     log:
         f"{STUDY}/logs/tabulate_results.log",
-    params:
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("tabulate_results"),
     shell:
-        "python {input.script} --statistics {input.statistics} "
+        "python scripts/tabulate_results.py --statistics {input.statistics} "
         "--competitions {input.competitions} --results-csv {output.csv} "
         "--results-tex {output.tex} --competitions-tex {output.competitions} "
         "--timing {output.timing} > {log} 2>&1"
 
 
 rule plot_learning_curves:
+    """Draw scores over PPO iterations."""
     input:
-        script="scripts/plot_learning_curves.py",
         scores=rules.collect_scores.output.scores,
         metrics=METRICS,
     output:
@@ -116,38 +88,38 @@ rule plot_learning_curves:
         timing=f"{STUDY}/timing/plot_learning_curves.json",
     log:
         f"{STUDY}/logs/plot_learning_curves.log",
-    params:
-        bootstrap=BOOTSTRAP,
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        bootstrap=BOOTSTRAP,
+        code=fingerprint("plot_learning_curves", STYLE),
     shell:
-        "python {input.script} --scores {input.scores} --training-metrics {input.metrics} "
+        "python scripts/plot_learning_curves.py --scores {input.scores} --training-metrics {input.metrics} "
         "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
         "--timing {output.timing} > {log} 2>&1"
 
 
 rule plot_competition_changes:
+    """Draw base and trained scores of every held-out competition."""
     input:
-        script="scripts/plot_competition_changes.py",
         competitions=rules.compare_policies.output.competitions,
     output:
         **figure("competition_changes", "Results"),
         timing=f"{STUDY}/timing/plot_competition_changes.json",
     log:
         f"{STUDY}/logs/plot_competition_changes.log",
-    params:
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("plot_competition_changes", STYLE),
     shell:
-        "python {input.script} --competitions {input.competitions} --pdf {output.pdf} "
+        "python scripts/plot_competition_changes.py --competitions {input.competitions} --pdf {output.pdf} "
         "--svg {output.svg} --png {output.png} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_score_distributions:
+    """Draw performance profiles and the IQM of every policy."""
     input:
-        script="scripts/plot_score_distributions.py",
         scores=rules.collect_scores.output.scores,
         statistics=rules.compare_policies.output.statistics,
     output:
@@ -155,94 +127,96 @@ rule plot_score_distributions:
         timing=f"{STUDY}/timing/plot_score_distributions.json",
     log:
         f"{STUDY}/logs/plot_score_distributions.log",
-    params:
-        bootstrap=BOOTSTRAP,
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        bootstrap=BOOTSTRAP,
+        code=fingerprint("plot_score_distributions", STYLE),
     shell:
-        "python {input.script} --scores {input.scores} --statistics {input.statistics} "
+        "python scripts/plot_score_distributions.py --scores {input.scores} --statistics {input.statistics} "
         "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
         "--timing {output.timing} > {log} 2>&1"
 
 
 rule plot_action_mix:
+    """Draw what the policy does over PPO iterations."""
     input:
-        script="scripts/plot_action_mix.py",
         turns=rules.collect_scores.output.turns,
     output:
         **figure("action_mix", "Behaviour"),
         timing=f"{STUDY}/timing/plot_action_mix.json",
     log:
         f"{STUDY}/logs/plot_action_mix.log",
-    params:
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("plot_action_mix", STYLE),
     shell:
-        "python {input.script} --turns {input.turns} --pdf {output.pdf} --svg {output.svg} "
+        "python scripts/plot_action_mix.py --turns {input.turns} --pdf {output.pdf} --svg {output.svg} "
         "--png {output.png} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_training_metrics:
+    """Draw the health of PPO."""
     input:
-        script="scripts/plot_training_metrics.py",
         metrics=METRICS,
     output:
         **figure("training_metrics", "Behaviour"),
         timing=f"{STUDY}/timing/plot_training_metrics.json",
     log:
         f"{STUDY}/logs/plot_training_metrics.log",
-    params:
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("plot_training_metrics", STYLE),
     shell:
-        "python {input.script} --training-metrics {input.metrics} --pdf {output.pdf} "
+        "python scripts/plot_training_metrics.py --training-metrics {input.metrics} --pdf {output.pdf} "
         "--svg {output.svg} --png {output.png} --timing {output.timing} > {log} 2>&1"
 
 
 rule summarise_timing:
+    """Sum up where the time of the study went."""
     input:
-        script="scripts/summarise_timing.py",
-        timings=TIMINGS,
+        work=WORK,
+        # To draw a figure again is no reason to sum up again.
+        drawing=ancient(DRAWING),
     output:
         time_split=f"{STUDY}/timing/time_split.csv",
         summary=f"{STUDY}/timing/summary.json",
     log:
         f"{STUDY}/logs/summarise_timing.log",
-    params:
-        code=ANALYSIS,
-    resources:
-        # A resource, because another number of cores is no reason to run again.
-        study_cores=workflow.cores or 1,
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        # A resource, because another number of cores is no reason to run again.
+        cores_of_study=workflow.cores or 1,
+    params:
+        code=fingerprint("summarise_timing"),
     shell:
-        "python {input.script} --timings {input.timings} --cores {resources.study_cores} "
+        "python scripts/summarise_timing.py --timings {input} --cores {resources.cores_of_study} "
         "--time-split {output.time_split} --summary {output.summary} > {log} 2>&1"
 
 
 rule plot_time_split:
+    """Draw where the time of the study went."""
     input:
-        script="scripts/plot_time_split.py",
         time_split=rules.summarise_timing.output.time_split,
     output:
         **figure("time_split", "Behaviour"),
     log:
         f"{STUDY}/logs/plot_time_split.log",
-    params:
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("plot_time_split", STYLE),
     shell:
-        "python {input.script} --time-split {input.time_split} --pdf {output.pdf} "
+        "python scripts/plot_time_split.py --time-split {input.time_split} --pdf {output.pdf} "
         "--svg {output.svg} --png {output.png} > {log} 2>&1"
 
 
 rule headline:
+    """State the headline numbers, as JSON and in plain words."""
     input:
-        script="scripts/headline.py",
         statistics=rules.compare_policies.output.statistics,
         competitions=rules.compare_policies.output.competitions,
         summary=rules.summarise_timing.output.summary,
@@ -251,11 +225,11 @@ rule headline:
         text=f"{STUDY}/headline.txt",
     log:
         f"{STUDY}/logs/headline.log",
-    params:
-        code=ANALYSIS,
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("headline"),
     shell:
-        "python {input.script} --statistics {input.statistics} "
+        "python scripts/headline.py --statistics {input.statistics} "
         "--competitions {input.competitions} --timing-summary {input.summary} "
         "--output {output.headline} > {output.text} 2> {log}"

@@ -1,6 +1,6 @@
 rule base_model:
+    """Make the policy that every run starts from."""
     input:
-        script="scripts/base_model.py",
         competitions=prepared("train"),
     output:
         model=directory(f"{STUDY}/base_model"),
@@ -9,79 +9,82 @@ rule base_model:
         f"{STUDY}/logs/base_model.log",
     benchmark:
         f"{STUDY}/benchmarks/base_model.tsv"
+    conda:
+        "../../envs/rollouts.yaml"
     threads: 2
     params:
         names=names("train"),
-        settings=sections(
-            "base_model", "warm_start", "teacher", "sampling", "episode", "sandbox"
-        ),
-        code=[PLAYING, fingerprint("training", "wrappers/scripted_policy.py")],
-    conda:
-        "../../envs/rollouts.yaml"
+        settings=sections("base_model", "warm_start", "teacher", "sampling", "episode", "sandbox"),
+        # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
+        code=fingerprint("base_model", PROMPTS, without=("agent/training/rewards.py",)),
     shell:
-        "python {input.script} --config {params.settings:q} --competitions {params.names} "
+        "python scripts/base_model.py --config {params.settings:q} --competitions {params.names} "
         "--output-dir {output.model} --workers {threads} --timing {output.timing} > {log} 2>&1"
 
 
 rule generate_trajectories:
+    """Play one shard of an iteration's training episodes."""
     input:
-        script="scripts/generate_trajectories.py",
         model=playing_model,
         competitions=prepared("train"),
     output:
-        shard=f"{STUDY}/seed{{seed}}/iteration{{iteration}}/trajectories/shard{{shard}}.parquet",
-        timing=f"{STUDY}/timing/seed{{seed}}/iteration{{iteration}}/shard{{shard}}.json",
+        shard=f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
+        timing=f"{STUDY}/timing/{STEP}/shard{{shard}}.json",
     log:
-        f"{STUDY}/logs/seed{{seed}}/iteration{{iteration}}/shard{{shard}}.log",
+        f"{STUDY}/logs/{STEP}/shard{{shard}}.log",
     benchmark:
-        f"{STUDY}/benchmarks/seed{{seed}}/iteration{{iteration}}/shard{{shard}}.tsv"
-    threads: 1
-    params:
-        folder=f"{STUDY}/seed{{seed}}/iteration{{iteration}}/trajectories",
-        names=names("train"),
-        episodes=config["training"]["episodes"] // len(SHARDS),
-        first=first_episode,
-        settings=sections("sampling", "episode", "sandbox"),
-        code=PLAYING,
+        f"{STUDY}/benchmarks/{STEP}/shard{{shard}}.tsv"
     conda:
         "../../envs/rollouts.yaml"
+    threads: 1
+    params:
+        folder=subpath(output.shard, parent=True),
+        names=names("train"),
+        episodes=EPISODES_PER_SHARD,
+        first=first_episode,
+        settings=sections("sampling", "episode", "sandbox"),
+        code=fingerprint("generate_trajectories", PROMPTS),
     shell:
-        "python {input.script} --model-name {input.model} --config {params.settings:q} "
-        "--competitions {params.names} --num-episodes {params.episodes} --seed {wildcards.seed} "
+        "python scripts/generate_trajectories.py --model-name {input.model} "
+        "--config {params.settings:q} --competitions {params.names} "
+        "--num-episodes {params.episodes} --seed {wildcards.seed} "
         "--iteration {wildcards.iteration} --shard {wildcards.shard} "
         "--first-episode {params.first} --workers {threads} --output-dir {params.folder} "
         "--timing {output.timing} > {log} 2>&1"
 
 
 rule train_rl:
+    """One PPO update: all shards of an iteration in, the next checkpoint out."""
     input:
-        script="scripts/train_rl.py",
         base_model=f"{STUDY}/base_model",
         previous=previous_checkpoint,
         shards=expand(
-            f"{STUDY}/seed{{{{seed}}}}/iteration{{{{iteration}}}}/trajectories/shard{{shard}}.parquet",
+            f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
             shard=SHARDS,
+            allow_missing=True,
         ),
     output:
-        checkpoint=directory(f"{STUDY}/seed{{seed}}/iteration{{iteration}}/checkpoint"),
-        metrics=f"{STUDY}/seed{{seed}}/iteration{{iteration}}/metrics.json",
-        timing=f"{STUDY}/timing/seed{{seed}}/iteration{{iteration}}/train_rl.json",
+        checkpoint=directory(f"{STUDY}/{STEP}/checkpoint"),
+        metrics=f"{STUDY}/{STEP}/metrics.json",
+        timing=f"{STUDY}/timing/{STEP}/train_rl.json",
     log:
-        f"{STUDY}/logs/seed{{seed}}/iteration{{iteration}}/train_rl.log",
+        f"{STUDY}/logs/{STEP}/train_rl.log",
     benchmark:
-        f"{STUDY}/benchmarks/seed{{seed}}/iteration{{iteration}}/train_rl.tsv"
-    threads: 1
-    params:
-        trajectories=f"{STUDY}/seed{{seed}}/iteration{{iteration}}/trajectories",
-        previous=lambda wildcards: " ".join(f"--previous {p}" for p in previous_checkpoint(wildcards)),
-        tensorboard=f"{STUDY}/tensorboard/seed{{seed}}",
-        settings=sections("rewards", "ppo"),
-        code=fingerprint("core", "training", "wrappers"),
+        f"{STUDY}/benchmarks/{STEP}/train_rl.tsv"
     conda:
         "../../envs/training.yaml"
+    threads: 1
+    params:
+        trajectories=folder_of_shards,
+        shards=len(SHARDS),
+        previous=previous_option,
+        tensorboard=f"{STUDY}/tensorboard/seed{{seed}}",
+        settings=sections("rewards", "ppo"),
+        code=fingerprint("train_rl"),
     shell:
-        "python {input.script} --trajectories-dir {params.trajectories} "
-        "--config {params.settings:q} --base-model {input.base_model} {params.previous} "
+        "python scripts/train_rl.py --trajectories-dir {params.trajectories} "
+        "--num-shards {params.shards} --config {params.settings:q} "
+        "--base-model {input.base_model} {params.previous} "
         "--iteration {wildcards.iteration} --seed {wildcards.seed} "
         "--output-dir {output.checkpoint} --metrics {output.metrics} "
         "--tensorboard {params.tensorboard} --timing {output.timing} > {log} 2>&1"

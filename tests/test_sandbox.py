@@ -1,0 +1,327 @@
+"""Programs that print, crash, hang, attack and cheat, run for real."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from agent.core.environment import Execution
+from agent.sandbox.collector import RefusedSubmissionError, collect_submission
+from agent.sandbox.runner import CLEAN_ENVIRONMENT, ProgramLimits, WarmRunner
+
+SUBMIT = "open('submission.csv', 'w').write('id,target\\n')\n"
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("public")
+    (folder / "train.csv").write_text("id,x,target\n0,1.5,2.5\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def strict() -> WarmRunner:
+    """Limits small enough to run into; numpy only, so it starts quickly."""
+    with WarmRunner(ProgramLimits(1.0, memory_mb=512, file_mb=1, output_kb=1), ["numpy"]) as warm:
+        yield warm
+
+
+@pytest.fixture
+def run(runner: WarmRunner, public: Path):
+    return lambda program: runner.run(program, public)
+
+
+def outcome(execution: Execution) -> tuple[str, str, str]:
+    return execution.outcome, execution.error, execution.message
+
+
+def running(mark: str) -> list[int]:
+    """Processes that carry `mark` as an argument or open the file of that name."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and Path(f"/proc/{process.name}/cmdline").exists():
+            words = (process / "cmdline").read_bytes() if process.exists() else b""
+            if mark.encode() in words:
+                found.append(int(process.name))
+    return found
+
+
+def wait_until(condition, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_what_a_program_prints_comes_back_in_order(run):
+    execution = run("import sys\nprint('first')\nprint('second', file=sys.stderr)\nprint('third')")
+    assert outcome(execution) == ("ok", "", "")
+    assert execution.output.split() == ["first", "second", "third"]
+    assert execution.submission is None and not execution.refused
+
+
+def test_what_a_child_process_prints_comes_back_too(run):
+    assert run("import os\nos.system('echo from a shell')").output == "from a shell\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "error", "message"),
+    [
+        ("raise ValueError('wrong\\nsecond line')", "ValueError", "wrong"),
+        ("import no_such_module", "ModuleNotFoundError", "No module named 'no_such_module'"),
+        ("def broken(:\n    pass", "SyntaxError", "invalid syntax (program.py, line 1)"),
+        ("1 / 0", "ZeroDivisionError", "division by zero"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt", ""),
+        ("import sys\nsys.exit(3)", "SystemExit", "exit code 3"),
+        ("import sys\nsys.exit('gave up')", "SystemExit", "exit code 1"),
+        ("import os\nos.abort()", "SIGABRT", "the program was killed"),
+        ("import os\nos.kill(os.getpid(), 40)", "signal 40", "the program was killed"),
+        ("x = '\\ud800'\nraise RuntimeError(x)", "RuntimeError", "\\ud800"),
+        ("def f():\n    f()\nf()", "RecursionError", "maximum recursion depth exceeded"),
+        ("compile('\\x00', 'x', 'exec')", "SyntaxError", "source code string cannot contain null"),
+        ("raise ValueError('program error: Fake: forged')", "ValueError", "program error: Fake"),
+    ],
+)
+def test_every_way_to_fail_has_its_kind_and_message(run, program, error, message):
+    execution = run(program)
+    assert (execution.outcome, execution.error) == ("crashed", error)
+    assert execution.message.startswith(message) and "\n" not in execution.message
+    assert execution.submission is None
+
+
+@pytest.mark.parametrize("program", ["", "raise SystemExit", "import sys\nsys.exit(0)"])
+def test_a_program_that_ends_by_itself_is_ok(run, program):
+    assert outcome(run(program)) == ("ok", "", "")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "class Evil(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Evil",
+        "import sys\nsys.stderr = None\nraise ValueError",
+        "import os, sys\nos.close(2)\nraise ValueError",
+    ],
+)
+def test_an_error_that_cannot_be_reported_still_is_a_crash(run, program):
+    assert run(program + "\n").outcome == "crashed"
+
+
+def test_a_traceback_shows_the_program_and_no_path_of_this_machine(run):
+    execution = run("import pandas as pd\n\ndef read():\n    pd.DataFrame()['x']\n\nread()")
+    assert outcome(execution) == ("crashed", "KeyError", "'x'")
+    assert 'File "program.py", line 4, in read' in execution.output
+    assert "site-packages" not in execution.output and "/" not in execution.output
+
+
+def test_the_path_of_the_working_folder_is_not_shown(run):
+    execution = run("import os\nprint(os.path.abspath('train.csv'), os.getcwd())")
+    assert execution.output == "./train.csv .\n"
+
+
+def test_a_program_starts_in_a_clean_process(run, monkeypatch):
+    monkeypatch.setenv("KAGGLE_KEY", "secret")
+    with WarmRunner(ProgramLimits(5.0, 1024, 1, 4), []) as fresh:
+        printed = fresh.run(
+            "import os, sys, threading\nprint(sorted(os.environ), sys.argv)\n"
+            "print(os.listdir('/proc/self/fd'), sys.stdin.read(), threading.active_count())\n"
+            "print(open('/proc/self/environ').read())",
+            ROOT / "config/leaderboards",
+        ).output
+    environment, descriptors, _ = printed.split("\n", 2)
+    assert environment == f"{sorted(CLEAN_ENVIRONMENT)} ['program.py']"
+    assert descriptors == "['0', '1', '2', '3']  1"  # the fourth lists the folder
+    assert "KAGGLE" not in printed and str(ROOT) not in printed
+
+
+def test_a_program_works_on_a_copy_of_its_own(run, public):
+    before = (public / "train.csv").read_bytes()
+    damage = "open('train.csv', 'w').write('mine')\nopen('left.txt', 'w').close()\nimport os\n"
+    assert run(damage + "print(sorted(os.listdir()))").output == "['left.txt', 'train.csv']\n"
+    assert (public / "train.csv").read_bytes() == before
+    assert run("import os\nprint(os.listdir())").output == "['train.csv']\n"
+
+
+def test_unseeded_draws_are_the_same_in_every_run(run):
+    draw = (
+        "import random\nimport numpy as np\nfrom sklearn.utils import check_random_state\n"
+        "print(random.random(), np.random.rand(), check_random_state(None).rand(), hash('word'))"
+    )
+    assert run(draw).output == run(draw).output != ""
+
+
+def test_a_submission_comes_back_byte_for_byte(run):
+    content = b"id,target\r\n1,\xc3\xa9\x00\n"
+    assert run(f"open('submission.csv', 'wb').write({content!r})").submission == content
+
+
+def test_a_submission_never_outlives_its_program(run, public):
+    assert run(SUBMIT).submission == b"id,target\n"
+    assert run("pass").submission is None
+    assert run(SUBMIT + "raise ValueError").submission is None
+    assert not (public / "submission.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os\nos.symlink('train.csv', 'submission.csv')",
+        "import os\nos.symlink('/etc/passwd', 'submission.csv')",
+        "import os\nos.link('train.csv', 'submission.csv')",
+        "import os\nos.mkfifo('submission.csv')",
+        "import os\nos.mkdir('submission.csv')",
+        "import socket\nsocket.socket(socket.AF_UNIX).bind('submission.csv')",
+    ],
+)
+def test_only_a_plain_file_is_a_submission(run, program):
+    execution = run(program)
+    assert execution.outcome == "ok" and execution.submission is None
+    assert execution.refused.startswith("submission.csv") and "\n" not in execution.refused
+
+
+def test_a_submission_above_the_size_limit_is_refused(tmp_path):
+    with (tmp_path / "submission.csv").open("wb") as file:
+        file.truncate((1 << 20) + 1)
+    with pytest.raises(RefusedSubmissionError, match="larger than 1 MB"):
+        collect_submission(tmp_path, limit_mb=1)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import shutil\nshutil.rmtree('..')",
+        "import os\nos.remove('../output')",
+        "import os\nos.remove('../output')\nos.mkfifo('../output')",
+        "import os\nos.chmod('.', 0)",
+    ],
+)
+def test_a_program_that_destroys_its_surroundings_only_loses_its_submission(run, program):
+    execution = run(program)
+    assert execution.outcome in ("ok", "crashed") and execution.submission is None
+
+
+def test_a_long_output_keeps_both_ends(run):
+    output = run("print('begin')\nprint('x' * 300_000)\nprint('end')").output
+    assert output.startswith("begin\n") and output.endswith("xend\n".replace("xe", "x\ne"))
+    assert "[...]" in output and 4096 <= len(output) < 4200
+
+
+@pytest.mark.parametrize("length", [2047, 2048, 2049, 4095, 4096])
+def test_an_output_within_the_limit_is_not_cut(run, length):
+    assert run(f"print('y' * {length - 1})").output == "y" * (length - 1) + "\n"
+
+
+def test_the_error_is_found_below_a_long_output(run):
+    execution = run("print('x' * 300_000)\nraise ValueError('at the end')")
+    assert outcome(execution) == ("crashed", "ValueError", "at the end")
+
+
+def test_output_that_is_no_text_is_read_all_the_same(run):
+    assert run("import os\nos.write(1, b'\\xff\\x00ok')").output == "\ufffd\x00ok"
+
+
+def test_a_program_that_uses_too_much_memory_crashes(strict, public):
+    execution = strict.run("bytearray(1 << 30)", public)
+    assert execution.outcome == "crashed" and execution.error == "MemoryError"
+
+
+def test_a_program_that_writes_too_large_a_file_crashes(strict, public):
+    execution = strict.run("open('submission.csv', 'wb').write(bytes(3 << 20))", public)
+    assert execution.outcome == "crashed" and execution.error == "OSError"
+
+
+def test_an_endless_output_is_a_crash_not_a_full_disk(strict, public):
+    execution = strict.run("while True:\n    print('x' * 1000)", public)
+    assert execution.outcome == "crashed" and len(execution.output) < 3000
+
+
+def test_a_program_that_ignores_signals_is_stopped_at_its_limit(strict, public):
+    deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('started')\n"
+    started = time.monotonic()
+    execution = strict.run(deaf + "time.sleep(60)", public)
+    assert outcome(execution) == ("timed_out", "", "")
+    assert execution.output == "started\n" and execution.submission is None
+    assert 1.0 <= execution.seconds and time.monotonic() - started < 20
+
+
+DAEMON = """
+import os, subprocess, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp('sleep', ['sleep', '{seconds}'])
+    os._exit(0)
+os.wait()
+print('daemon started')
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"), [("", "ok"), ("import time\ntime.sleep(60)", "timed_out")]
+)
+def test_a_daemon_dies_with_the_program_that_started_it(strict, public, ending, expected):
+    seconds = f"98765.{os.getpid()}"
+    execution = strict.run(DAEMON.format(seconds=seconds) + ending, public)
+    assert execution.outcome == expected and "daemon started" in execution.output
+    assert running(seconds) == []
+
+
+def test_a_crowd_of_children_dies_with_the_program(strict, public):
+    seconds = f"87654.{os.getpid()}"
+    crowd = f"import subprocess\nfor _ in range(30):\n    subprocess.Popen(['sleep', '{seconds}'])"
+    assert strict.run(crowd, public).outcome == "ok"
+    assert running(seconds) == []
+
+
+def test_many_programs_at_once_do_not_mix(run):
+    program = "import time\ntime.sleep(0.05)\nopen('submission.csv', 'w').write('{0}')\nprint({0})"
+    with ThreadPoolExecutor(16) as pool:
+        executions = list(pool.map(lambda i: run(program.format(i)), range(48)))
+    assert [e.submission for e in executions] == [str(i).encode() for i in range(48)]
+    assert [e.output for e in executions] == [f"{i}\n" for i in range(48)]
+
+
+def test_nothing_is_left_behind_on_leaving(public):
+    with WarmRunner(ProgramLimits(5.0, 1024, 1, 4), []) as fresh:
+        fresh.run("pass", public)
+        folder, zygote = fresh._folder, fresh._zygote.pid
+        assert os.listdir(folder) == ["zygote.socket"]
+    assert not folder.exists() and not Path(f"/proc/{zygote}").exists()
+
+
+def test_a_library_that_cannot_be_imported_is_named_in_one_line(public):
+    with (
+        pytest.raises(RuntimeError, match=r"sandbox\.modules \['no_such_library'\]"),
+        WarmRunner(ProgramLimits(5.0, 1024, 1, 4), ["no_such_library"]) as broken,
+    ):
+        broken.run("pass", public)
+
+
+def test_the_fork_server_dies_when_its_owner_is_killed():
+    owner = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from agent.sandbox.runner import ProgramLimits, WarmRunner\n"
+            "with WarmRunner(ProgramLimits(60.0, 1024, 1, 4), []) as warm:\n"
+            "    warm.wait_until_ready()\n"
+            "    print(warm._zygote.pid, flush=True)\n"
+            "    warm.run('import time; time.sleep(60)', __import__('pathlib').Path('config'))\n",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    zygote = int(owner.stdout.readline())
+    group = Path(f"/proc/{zygote}/task/{zygote}/children")
+    assert wait_until(lambda: group.read_text().split() != [])  # a program is running
+    children = [int(pid) for pid in group.read_text().split()]
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    alive = [zygote, *children]
+    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in alive))

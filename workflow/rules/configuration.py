@@ -1,0 +1,174 @@
+"""Whether a configuration can be run, found out before any job starts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+DEFAULT = "config/config.yaml"
+SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+GROUPS = ("train", "validation", "held_out")
+COLUMNS = ["competition", "group", "data_set", "task_type"]
+
+Config = Mapping[str, Any]
+Key = tuple[str | int, ...]
+Problem = tuple[Key, str]  # what is wrong where, and what to do about it
+
+
+def find_problem(config: Config, overriding: Sequence[Path] = ()) -> str | None:
+    """The first thing wrong with a configuration as one line naming file and key, or None.
+
+    `overriding` are the configuration files given on the command line, the last of which wins.
+    Paths in the configuration are relative to the working directory.
+    """
+    problem = next(_schema_problems(config), None) or next(_other_problems(config), None)
+    if problem is None:
+        return None
+    key, text = problem
+    place = ".".join(map(str, key)) or "top level"
+    return f"{_origin(key, [*reversed(overriding), Path(DEFAULT)])}: {place}: {text}"
+
+
+def prompts_file(config: Config) -> Path:
+    """The templates that the configuration names: a shipped set, or a file of one's own."""
+    name = config["episode"]["prompts"]
+    return Path(name if name.endswith(".yaml") else f"agent/core/prompts/{name}.yaml")
+
+
+def _schema_problems(config: Config) -> Iterator[Problem]:
+    schema = yaml.safe_load(SCHEMA.read_text())
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        yield tuple(error.absolute_path), f"{error.message}; {_remedy(error)}"
+
+
+def _remedy(error: ValidationError) -> str:
+    if error.validator == "type" and _looks_like_a_number(error.instance):
+        return "write a number with a dot and without quotes, like 1.0e-6"
+    if error.validator == "additionalProperties":
+        return f"known keys are {', '.join(error.schema['properties'])}"
+    return str(error.schema.get("description", "see workflow/schemas/config.schema.yaml"))
+
+
+def _looks_like_a_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return isinstance(value, str)
+
+
+def _origin(key: Key, files: Sequence[Path]) -> str:
+    """The first of the files that holds the key; a key that none holds came with --config."""
+    for file in files:
+        value = yaml.safe_load(file.read_text())
+        for part in key:
+            held = part in value if isinstance(value, dict) else isinstance(value, list)
+            value = value[part] if held else None
+            if not held:
+                break
+        else:
+            return str(file)
+    return "--config"
+
+
+def _other_problems(config: Config) -> Iterator[Problem]:
+    """What a schema cannot say: how keys fit each other, and files on disk."""
+    yield from _base_model_problems(config)
+    yield from _training_problems(config)
+    if not prompts_file(config).is_file():
+        yield ("episode", "prompts"), f"no file {prompts_file(config)}; give a YAML file or default"
+    yield from _competition_problems(Path(config["competitions"]))
+
+
+def _base_model_problems(config: Config) -> Iterator[Problem]:
+    source, revision = config["base_model"]["source"], config["base_model"]["revision"]
+    made = config["warm_start"]
+    if source == "warm_start":
+        if made["hidden_size"] % (2 * made["heads"]):
+            yield (
+                ("warm_start", "hidden_size"),
+                f"{made['hidden_size']} must be a multiple of twice warm_start.heads "
+                f"{made['heads']}, so that every head has an even width",
+            )
+        if config["sampling"]["context_tokens"] > made["context_tokens"]:
+            yield (
+                ("sampling", "context_tokens"),
+                f"{config['sampling']['context_tokens']} is more than the "
+                f"{made['context_tokens']} of warm_start.context_tokens: lower the former",
+            )
+    elif source.startswith((".", "/")):
+        if not Path(source).is_dir():
+            yield ("base_model", "source"), f"no folder {source}; give one, or warm_start"
+    elif revision is None:
+        yield (
+            ("base_model", "revision"),
+            f"missing for {source}: give the commit of the Hugging Face model, or write a local "
+            f"folder as ./{source}",
+        )
+
+
+def _training_problems(config: Config) -> Iterator[Problem]:
+    training, ppo, sampling = config["training"], config["ppo"], config["sampling"]
+    episodes, minibatch = training["episodes"], ppo["minibatch_size"]
+    if episodes % training["shards"]:
+        yield (
+            ("training", "episodes"),
+            f"{episodes} must be a multiple of training.shards {training['shards']}",
+        )
+    if minibatch % ppo["microbatch_size"]:
+        yield (
+            ("ppo", "minibatch_size"),
+            f"{minibatch} must be a multiple of ppo.microbatch_size {ppo['microbatch_size']}",
+        )
+    if minibatch > episodes:
+        yield (
+            ("ppo", "minibatch_size"),
+            f"{minibatch} is more than training.episodes {episodes}: lower it",
+        )
+    if sampling["max_new_tokens"] >= sampling["context_tokens"]:
+        yield (
+            ("sampling", "max_new_tokens"),
+            f"{sampling['max_new_tokens']} leaves no room for a prompt within "
+            f"sampling.context_tokens {sampling['context_tokens']}: lower it",
+        )
+    for iteration in config["evaluation"]["curve_iterations"]:
+        if not 1 <= iteration < training["iterations"]:
+            yield (
+                ("evaluation", "curve_iterations"),
+                f"{iteration} is not between the first and the last of training.iterations "
+                f"{training['iterations']}, which are evaluated anyway: leave it out",
+            )
+
+
+def _competition_problems(path: Path) -> Iterator[Problem]:
+    """The table of competitions; later checks assume that earlier ones passed."""
+    key = ("competitions",)
+    if not path.is_file():
+        yield key, f"no file {path}; give a table like config/competitions.tsv"
+        return
+    table = pd.read_csv(path, sep="\t", comment="#")
+    if missing := [column for column in COLUMNS if column not in table]:
+        yield key, f"{path} lacks the columns {', '.join(missing)}, separated by tabs"
+        return
+    for row in table.itertuples():
+        if not Path(f"config/leaderboards/{row.competition}.csv").is_file():
+            yield key, f"{path} names {row.competition}, which has no file in config/leaderboards"
+        if row.group not in GROUPS:
+            yield key, f"{path}: group of {row.competition} is {row.group}, not {_any_of(GROUPS)}"
+    if twice := table["competition"][table["competition"].duplicated()].tolist():
+        yield key, f"{path} names {twice[0]} twice: remove one line"
+    for data_set, groups in table.groupby("data_set")["group"].unique().items():
+        if len(groups) > 1:
+            yield key, f"{path}: data set {data_set} is in {' and '.join(groups)}: keep it in one"
+    for group in ("train", "held_out"):
+        if group not in set(table["group"]):
+            yield key, f"{path} has no competition of group {group}: add one"
+
+
+def _any_of(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
