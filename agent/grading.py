@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from agent.core.competition import Competition, InvalidSubmissionError
+from agent.core.competition import (
+    Competition,
+    InvalidSubmissionError,
+    UnrankableSubmissionError,
+)
 from agent.core.environment import grade
 from agent.core.records import Trajectory
 
@@ -44,6 +48,8 @@ def final_positions(trajectory: Trajectory, competition: Competition) -> list[fl
             continue
         try:
             positions.append(grade(competition, turn.submission)[1])
+        except UnrankableSubmissionError:
+            positions.append(0.0)
         except InvalidSubmissionError as wrong:
             raise ValueError(
                 f"{competition.name}: a submission that the feedback half accepted is refused by "

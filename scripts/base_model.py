@@ -7,12 +7,16 @@ would learn to do nothing. Below the required share the job stops with an error.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from agent.core.competition import Competition
 from agent.core.errors import one_line_errors
-from agent.core.local_model import LocalModel, SamplingSettings, fetch_model
+from agent.core.files import check_free, unfinished, write_text
+from agent.core.local_model import LocalModel, SamplingSettings
+from agent.core.model_folder import fetch_model
+from agent.core.records import Trajectory
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.rollout import (
@@ -47,11 +51,13 @@ class Arguments:
     output_dir: Path
     """folder of the model; gate.json inside it says how many of its programs were valid"""
     competitions_dir: Path = Path("results/competitions")
+    """folder of prepared competitions"""
     competitions: tuple[str, ...] = ()
     """training competitions; all prepared ones when none is given"""
     workers: int = 1
     """programs that run at the same time"""
     timing: Path | None = None
+    """file for the record of where the time went"""
 
 
 def main(arguments: Arguments) -> None:
@@ -60,18 +66,20 @@ def main(arguments: Arguments) -> None:
     settings = section(config, "base_model", BaseModelSettings)
     folder = arguments.competitions_dir
     known = load_competitions(folder, arguments.competitions or find_competitions(folder, "train"))
+    check_free(arguments.output_dir)
     with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
         if settings.source == "warm_start":
             _warm_start(config, known, sandbox, arguments, stopwatch)
         else:
-            with stopwatch.phase("prepare"):
-                fetch_model(settings.source, settings.revision, arguments.output_dir)
-        _gate(config, settings, known, sandbox, arguments, stopwatch)
+            with stopwatch.phase("prepare"), unfinished(arguments.output_dir) as output:
+                fetch_model(settings.source, settings.revision, output)
+        played = _play(config, settings.gate_episodes, known, sandbox, arguments, stopwatch)
+    _check_gate(summary(played), settings, arguments.output_dir)
     stopwatch.write(arguments.timing)
 
 
 def _warm_start(
-    config: dict,
+    config: dict[str, Any],
     known: list[Competition],
     sandbox: Sandbox,
     arguments: Arguments,
@@ -88,34 +96,36 @@ def _warm_start(
         arguments.workers,
         stopwatch,
     )
-    with stopwatch.phase("train"):
-        warm_start(written, settings, arguments.output_dir)
+    with stopwatch.phase("train"), unfinished(arguments.output_dir) as output:
+        warm_start(written, settings, output)
 
 
-def _gate(
-    config: dict,
-    settings: BaseModelSettings,
+def _play(
+    config: dict[str, Any],
+    episodes: int,
     known: list[Competition],
     sandbox: Sandbox,
     arguments: Arguments,
     stopwatch: Stopwatch,
-) -> None:
-    model = LocalModel(arguments.output_dir, section(config, "sampling", SamplingSettings))
-    played = play(
-        model,
-        deal_competitions(known, settings.gate_episodes, 0),
-        episode_keys(0, 0, 0, settings.gate_episodes),
+) -> list[Trajectory]:
+    return play(
+        LocalModel(arguments.output_dir, section(config, "sampling", SamplingSettings)),
+        deal_competitions(known, episodes, 0),
+        episode_keys(0, 0, 0, episodes),
         sandbox,
         section(config, "episode", EpisodeSettings),
         arguments.workers,
         stopwatch,
     )
-    facts = summary(played)
-    (arguments.output_dir / "gate.json").write_text(json.dumps(facts, indent=1) + "\n")
-    print(f"base model: {facts['valid_rate']:.0%} of sampled programs are valid")
-    if facts["valid_rate"] < settings.minimum_valid_share:
-        raise SystemExit(
-            f"base_model: only {facts['valid_rate']:.0%} of sampled programs are valid, "
+
+
+def _check_gate(facts: dict[str, float], settings: BaseModelSettings, folder: Path) -> None:
+    write_text(folder / "gate.json", json.dumps(facts, indent=1) + "\n")
+    valid = facts["valid_rate"]
+    print(f"base model: {valid:.0%} of sampled programs are valid")
+    if valid < settings.minimum_valid_share:
+        raise ValueError(
+            f"base_model: only {valid:.0%} of sampled programs are valid, "
             f"base_model.minimum_valid_share asks for {settings.minimum_valid_share:.0%}; "
             f"lengthen the warm start (warm_start.episodes, warm_start.epochs)"
         )

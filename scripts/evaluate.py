@@ -11,6 +11,7 @@ from agent.core.local_model import LocalModel, SamplingSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import write_trajectories
+from agent.evaluation.files import write_csv
 from agent.grading import score_episodes, turn_rows
 from agent.rollout import (
     EpisodeSettings,
@@ -27,7 +28,7 @@ from agent.rollout import (
 @dataclass(frozen=True)
 class Arguments:
     model_path: Path
-    """folder of the model to evaluate"""
+    """folder of the model to evaluate: a base model or a checkpoint"""
     config: str
     """YAML file, or inline JSON, with the sections sampling, episode and sandbox"""
     output_dir: Path
@@ -35,32 +36,34 @@ class Arguments:
     num_episodes: int = 10
     """episodes per competition"""
     competitions_dir: Path = Path("results/competitions")
+    """folder of prepared competitions"""
     competitions: tuple[str, ...] = ()
-    """names to play; all prepared competitions of the group when none is given"""
-    group: str = "held_out"
+    """names to play; all prepared held-out competitions when none is given"""
     policy: str = "trained"
-    """how the scores name this policy"""
+    """how the scores name this policy: base or trained"""
     seed: int = 0
     """the run that the scores belong to"""
     iteration: int = 0
-    """training iterations the model went through"""
+    """PPO updates that the model went through"""
     sampling_seed: int = 1000
-    """evaluation samples with seeds of its own, apart from training"""
+    """what the sampling derives from; evaluation draws apart from training"""
     workers: int = 1
+    """programs that run at the same time"""
     timing: Path | None = None
+    """file for the record of where the time went"""
 
 
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("evaluate", str(arguments.output_dir))
     config = read_config(arguments.config)
-    folder = arguments.competitions_dir
+    folder, output = arguments.competitions_dir, arguments.output_dir
     with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
         with stopwatch.phase("import"):
-            names = arguments.competitions or find_competitions(folder, arguments.group)
+            names = arguments.competitions or find_competitions(folder, "held_out")
             known = load_competitions(folder, names)
             model = LocalModel(arguments.model_path, section(config, "sampling", SamplingSettings))
         episodes = arguments.num_episodes * len(known)
-        trajectories = play(
+        played = play(
             model,
             deal_competitions(known, episodes, 0),
             episode_keys(arguments.sampling_seed, arguments.iteration, 0, episodes),
@@ -69,20 +72,16 @@ def main(arguments: Arguments) -> None:
             arguments.workers,
             stopwatch,
         )
+    origin = (arguments.policy, arguments.seed, arguments.iteration)
     with stopwatch.phase("grade"):
         final = {name: load_competition(folder / name, "final") for name in names}
-        scores = score_episodes(
-            trajectories, final, arguments.policy, arguments.seed, arguments.iteration
-        )
+        scores = score_episodes(played, final, *origin)
     with stopwatch.phase("write"):
-        write_trajectories(arguments.output_dir / "episodes.parquet", trajectories, facts={})
-        scores.to_csv(arguments.output_dir / "scores.csv", index=False, float_format="%.10g")
-        turns = turn_rows(
-            trajectories, arguments.policy, arguments.seed, arguments.iteration, "evaluation"
-        )
-        turns.to_csv(arguments.output_dir / "turns.csv", index=False, float_format="%.10g")
+        write_trajectories(output / "episodes.parquet", played, facts={})
+        write_csv(output / "turns.csv", turn_rows(played, *origin, "evaluation"))
+        write_csv(output / "scores.csv", scores)
     stopwatch.write(arguments.timing)
-    print(f"{len(scores)} episodes, mean score {scores['score'].mean():.3f}")
+    print(f"{episodes} episodes, mean score {scores['score'].mean():.3f}, in {output}")
 
 
 if __name__ == "__main__":

@@ -19,13 +19,8 @@ from agent.core.errors import one_line_errors
 from agent.core.records import Conversation
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
-from agent.evaluation.yardsticks import (
-    best_of_n,
-    choose_portfolio,
-    pool_positions,
-    portfolio_score,
-    training_matrix,
-)
+from agent.evaluation.files import write_csv
+from agent.evaluation.yardsticks import best_of_n, pool_positions, pool_scores
 from agent.grading import SCORE_COLUMNS, score_episodes
 from agent.rollout import (
     EpisodeSettings,
@@ -40,86 +35,70 @@ from agent.training.grammar import random_program
 from agent.training.teacher import read_task
 from agent.wrappers.scripted_policy import ScriptedPolicy
 
+FACTS = ["group", "data_set", "task_type"]
+
 
 def main(
     competitions_table: Path,
-    competitions_dir: Path,
     leaderboards: Path,
     base: list[Path],
     trained: list[Path],
     num_episodes: int,
     config: str,
     output: Path,
+    competitions_dir: Path = Path("results/competitions"),
     timing: Path | None = None,
 ) -> None:
     """Write one row per yardstick, competition and episode.
 
     Args:
-        competitions_table: the table of competitions and their groups
-        competitions_dir: folder of prepared competitions
-        leaderboards: folder of the reference pool's scores
-        base: scores.csv of the base model, one per run
-        trained: scores.csv of the final policies, one per run
-        num_episodes: random programs, and draws of best-of-n, per competition
-        config: YAML file, or inline JSON, with the sections episode and sandbox
-        output: table to write
-        timing: file for the record of where the time went
+        competitions_table: the table of competitions and their groups.
+        leaderboards: folder of the reference pool's scores.
+        base: scores.csv of the base model, one per run.
+        trained: scores.csv of the final policies, one per run.
+        num_episodes: random programs, and draws of best-of-n, per competition.
+        config: YAML file, or inline JSON, with the sections episode and sandbox.
+        output: table to write.
+        competitions_dir: folder of prepared competitions.
+        timing: file for the record of where the time went.
     """
     stopwatch = Stopwatch("evaluate_yardsticks", output.name)
-    table = pd.read_csv(competitions_table, sep="\t", comment="#").set_index("competition")
-    held_out = table.index[table["group"] == "held_out"].tolist()
-    base_scores = pd.concat([pd.read_csv(path) for path in base])
-    tries = int(np.ceil(pd.concat([pd.read_csv(path) for path in trained])["executions"].mean()))
+    table = pd.read_csv(competitions_table, sep="\t", comment="#")
+    held_out = table.loc[table["group"] == "held_out", "competition"].tolist()
+    executions = pd.concat([pd.read_csv(path) for path in trained])["executions"]
+    tries = max(1, int(np.ceil(executions.mean())))
     with stopwatch.phase("grade"):
-        rows = _pool_rows(table, competitions_dir, leaderboards, tries)
-        for number, name in enumerate(held_out):
-            attempts = base_scores[base_scores["competition"] == name]
-            drawn = best_of_n(attempts, tries, num_episodes, seed=number)
-            rows.append(drawn.assign(policy="base_best_of_n", competition=name))
+        rows = [
+            _pool_scores(table, competitions_dir, leaderboards, tries),
+            _best_of_base(base, held_out, tries, num_episodes),
+        ]
     rows.append(_random_programs(held_out, competitions_dir, num_episodes, config, stopwatch))
-    scores = pd.concat(rows)
-    scores = scores.drop(columns=["group", "data_set", "task_type"], errors="ignore").join(
-        table[["group", "data_set", "task_type"]], on="competition"
-    )
-    scores = scores.assign(seed=0, iteration=0).reindex(columns=SCORE_COLUMNS)
-    scores.to_csv(output, index=False, float_format="%.10g")
+    scores = pd.concat(rows).drop(columns=FACTS)
+    scores = scores.merge(table[["competition", *FACTS]]).assign(seed=0, iteration=0)
+    write_csv(output, scores[SCORE_COLUMNS].sort_values(["policy", "competition", "episode"]))
     stopwatch.write(timing)
 
 
-def _pool_rows(
-    table: pd.DataFrame, competitions_dir: Path, leaderboards: Path, tries: int
-) -> list[pd.DataFrame]:
-    """Dummy, best fixed program and constant portfolio, from the reference pool."""
+def _pool_scores(
+    table: pd.DataFrame, competitions_dir: Path, leaderboards: Path, size: int
+) -> pd.DataFrame:
     positions = {}
-    for name in table.index[table["group"].isin(["train", "held_out"])]:
+    for name in table.loc[table["group"].isin(["train", "held_out"]), "competition"]:
         facts = json.loads((competitions_dir / name / "competition.json").read_text())
         board = pd.read_csv(leaderboards / f"{name}.csv")
         positions[name] = pool_positions(board, facts["higher_is_better"])
-    rows = []
-    for kind, members in table.groupby("task_type"):
-        train = members.index[members["group"] == "train"]
-        matrix = training_matrix(positions, train)
-        chosen = choose_portfolio(matrix, members["data_set"], tries)
-        print(f"{kind}: best fixed program {chosen[0]}, portfolio {chosen}")
-        policies = {
-            "dummy": [DUMMIES[str(kind)]],
-            "best_fixed_program": chosen[:1],
-            "fixed_portfolio": chosen,
-        }
-        for policy, portfolio in policies.items():
-            rows += [
-                pd.DataFrame(
-                    {
-                        "policy": [policy],
-                        "competition": [name],
-                        "episode": [0],
-                        "score": [portfolio_score(positions[name], portfolio)],
-                        "executions": [len(portfolio)],
-                    }
-                )
-                for name in members.index[members["group"] == "held_out"]
-            ]
-    return rows
+    return pool_scores(table, positions, size)
+
+
+def _best_of_base(paths: list[Path], names: list[str], tries: int, draws: int) -> pd.DataFrame:
+    base = pd.concat([pd.read_csv(path) for path in paths])
+    drawn = [
+        best_of_n(base[base["competition"] == name], tries, draws, seed=number).assign(
+            policy="base_best_of_n", competition=name
+        )
+        for number, name in enumerate(names)
+    ]
+    return pd.concat(drawn)
 
 
 def _random_programs(

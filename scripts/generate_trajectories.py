@@ -25,19 +25,23 @@ from agent.rollout import (
 @dataclass(frozen=True)
 class Arguments:
     model_name: Path
-    """folder of the model that plays"""
+    """folder of the model that plays: a base model or a checkpoint"""
     config: str
     """YAML file, or inline JSON, with the sections sampling, episode and sandbox"""
     output_dir: Path
     """folder that receives shard<SHARD>.parquet"""
     num_episodes: int = 10
+    """episodes of this shard, dealt to the competitions in turn"""
     competitions_dir: Path = Path("results/competitions")
     """folder of prepared competitions"""
     competitions: tuple[str, ...] = ()
     """names to play; all prepared training competitions when none is given"""
     seed: int = 0
+    """the run that the shard belongs to; seed, iteration, shard and episode decide all sampling"""
     iteration: int = 1
+    """the PPO iteration that will train on the shard"""
     shard: int = 0
+    """number of the shard within its iteration"""
     first_episode: int = 0
     """how many episodes other shards play before these: decides who plays what"""
     workers: int = 1
@@ -49,18 +53,16 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("generate_trajectories", str(arguments.output_dir))
     config = read_config(arguments.config)
+    episodes, folder = arguments.num_episodes, arguments.competitions_dir
     with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
         with stopwatch.phase("import"):
-            folder = arguments.competitions_dir
             names = arguments.competitions or find_competitions(folder, "train")
             known = load_competitions(folder, names)
             model = LocalModel(arguments.model_name, section(config, "sampling", SamplingSettings))
         trajectories = play(
             model,
-            deal_competitions(known, arguments.num_episodes, arguments.first_episode),
-            episode_keys(
-                arguments.seed, arguments.iteration, arguments.shard, arguments.num_episodes
-            ),
+            deal_competitions(known, episodes, arguments.first_episode),
+            episode_keys(arguments.seed, arguments.iteration, arguments.shard, episodes),
             sandbox,
             section(config, "episode", EpisodeSettings),
             arguments.workers,
@@ -70,7 +72,7 @@ def main(arguments: Arguments) -> None:
         shard = arguments.output_dir / f"shard{arguments.shard}.parquet"
         write_trajectories(shard, trajectories, facts={})
     stopwatch.write(arguments.timing)
-    print(f"{len(trajectories)} episodes in {shard}")
+    print(f"{episodes} episodes in {shard}")
 
 
 if __name__ == "__main__":

@@ -7,18 +7,21 @@ import tyro
 
 from agent.core.errors import one_line_errors
 from agent.evaluation.comparison import STATISTICS_COLUMNS
-from agent.evaluation.files import read_csv, write_json
+from agent.evaluation.files import read_csv, write_json, write_text
 from agent.evaluation.headline import describe, headline
 
 
-def main(statistics: Path, competitions: Path, timing_summary: Path, output: Path) -> None:
-    """Write the headline and print it.
+def main(
+    statistics: Path, competitions: Path, timing_summary: Path, output: Path, text: Path
+) -> None:
+    """Write the headline.
 
     Args:
         statistics: table of measures, from compare_policies.
         competitions: table of competitions, from compare_policies.
         timing_summary: JSON summary, from summarise_timing.
         output: JSON to write.
+        text: the same in plain words, to write.
     """
     numbers = headline(
         read_csv(statistics, STATISTICS_COLUMNS),
@@ -26,7 +29,7 @@ def main(statistics: Path, competitions: Path, timing_summary: Path, output: Pat
         json.loads(timing_summary.read_text()),
     )
     write_json(output, numbers)
-    print(describe(numbers))
+    write_text(text, describe(numbers) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ from agent.core.errors import one_line_errors
 from agent.core.timing import Stopwatch
 
 
-def main(
-    competition: str, leaderboard: Path, output_dir: Path, timing: Path | None = None
-) -> None:
+def main(competition: str, leaderboard: Path, output_dir: Path, timing: Path | None = None) -> None:
     """Prepare a competition.
 
     Args:

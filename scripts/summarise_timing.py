@@ -7,7 +7,7 @@ import tyro
 
 from agent.core.errors import one_line_errors
 from agent.evaluation.files import write_csv, write_json
-from agent.evaluation.time_split import read_timings, split_time
+from agent.evaluation.time_split import largest_sum, read_timings, split_time
 
 
 def main(timings: list[Path], cores: int, time_split: Path, summary: Path) -> None:
@@ -15,11 +15,13 @@ def main(timings: list[Path], cores: int, time_split: Path, summary: Path) -> No
 
     Args:
         timings: timing files, one per job, or folders of them.
-        cores: cores the study was given.
+        cores: cores of the study's last session; where more jobs ran at once, there were more.
         time_split: CSV to write, core-seconds by rule and category.
         summary: JSON to write, wall time, useful share, peak memory.
     """
-    table, totals = split_time(read_timings(timings), cores)
+    jobs = read_timings(timings)
+    at_once = round(largest_sum(jobs, [1.0] * len(jobs)))
+    table, totals = split_time(jobs, max(cores, at_once))
     write_csv(time_split, table)
     write_json(summary, asdict(totals))
 

@@ -3,14 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from agent.core.errors import one_line_errors
+from agent.core.files import write_text
 from agent.core.records import PPOSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
-from agent.training.ppo import log_to_tensorboard, read_shards, train
+from agent.training.ppo import check_models, log_to_tensorboard, read_shards, train
 from agent.training.rewards import RewardSettings
 
 
@@ -22,27 +24,35 @@ class Arguments:
     """YAML file, or inline JSON, with the sections rewards and ppo"""
     output_dir: Path
     """checkpoint folder: model/ (Hugging Face format) and verl/ (what resuming needs)"""
-    base_model: Path
-    """the reference policy, and where iteration 1 starts"""
+    base_model: Path | None = None
+    """reference policy, and where iteration 1 starts; results/<study>/base_model by default"""
     previous: Path | None = None
     """checkpoint of the iteration before; none for iteration 1"""
+    num_shards: int | None = None
+    """read shards 0 to NUM_SHARDS - 1, should there be more from earlier; all by default"""
     iteration: int = 1
+    """number of this update"""
     seed: int = 0
+    """the run; seed and iteration decide the order of the minibatches"""
     metrics: Path | None = None
     """JSON file for the update's metrics; metrics.json in the checkpoint folder by default"""
     tensorboard: Path | None = None
     """folder for TensorBoard event files of the whole run"""
     timing: Path | None = None
+    """file for the record of where the time went"""
 
 
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("train_rl", str(arguments.output_dir))
     config = read_config(arguments.config)
+    base_model = arguments.base_model or _base_model_of_study(config)
+    trajectories = read_shards(arguments.trajectories_dir, arguments.num_shards)
+    check_models(trajectories, base_model, arguments.previous)
     metrics = train(
-        read_shards(arguments.trajectories_dir),
+        trajectories,
         section(config, "rewards", RewardSettings),
         section(config, "ppo", PPOSettings),
-        arguments.base_model,
+        base_model,
         arguments.previous,
         arguments.output_dir,
         arguments.iteration,
@@ -52,12 +62,18 @@ def main(arguments: Arguments) -> None:
     with stopwatch.phase("write"):
         numbers = {"seed": arguments.seed, "iteration": arguments.iteration} | metrics
         path = arguments.metrics or arguments.output_dir / "metrics.json"
-        path.write_text(json.dumps(numbers, indent=1) + "\n")
+        write_text(path, json.dumps(numbers, indent=1) + "\n")
         if arguments.tensorboard:
             log_to_tensorboard(arguments.tensorboard, metrics, arguments.iteration)
     stopwatch.write(arguments.timing)
     shown = ("mean_best_position", "valid_rate", "approx_kl", "entropy", "explained_variance")
     print(" ".join(f"{key} {metrics[key]:.3f}" for key in shown))
+
+
+def _base_model_of_study(config: dict[str, Any]) -> Path:
+    if "study" not in config:
+        raise ValueError("--base-model is missing, and the configuration names no study")
+    return Path("results", config["study"], "base_model")
 
 
 if __name__ == "__main__":

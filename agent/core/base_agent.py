@@ -57,7 +57,7 @@ class AgentPolicy:
     def __init__(self, name: str, make_agent: Callable[[], BaseAgent]) -> None:
         self.name = name
         self._make_agent = make_agent
-        self._agents: dict[int, BaseAgent] = {}
+        self._agents: dict[int, tuple[Conversation, BaseAgent]] = {}
 
     def respond(
         self, conversations: Sequence[Conversation], seeds: Sequence[int]
@@ -69,6 +69,8 @@ class AgentPolicy:
 
     def _agent(self, conversation: Conversation) -> BaseAgent:
         if id(conversation) not in self._agents:
-            self._agents[id(conversation)] = agent = self._make_agent()
+            agent = self._make_agent()
             agent.reset()
-        return self._agents[id(conversation)]
+            # Kept with its conversation: the identity of a forgotten one may be used again.
+            self._agents[id(conversation)] = (conversation, agent)
+        return self._agents[id(conversation)][1]

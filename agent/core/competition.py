@@ -14,6 +14,10 @@ class InvalidSubmissionError(Exception):
     """The submission breaks the competition's rules; the message is shown to the agent."""
 
 
+class UnrankableSubmissionError(InvalidSubmissionError):
+    """Every value is allowed, but the metric overflows on this half of the answers."""
+
+
 class Metric(Protocol):
     """How a competition scores a submission (the shape of MLE-Dojo's `CompetitionMetrics`)."""
 

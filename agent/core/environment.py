@@ -12,10 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from agent.core.actions import CODE_ACTIONS, INFO_TYPES, Action
-from agent.core.competition import Competition, InvalidSubmissionError, position_score
+from agent.core.competition import (
+    Competition,
+    InvalidSubmissionError,
+    UnrankableSubmissionError,
+    position_score,
+)
 from agent.core.records import Outcome
 
 
@@ -174,15 +180,26 @@ def grade(competition: Competition, submission: bytes) -> tuple[float, float]:
         table = pd.read_csv(io.BytesIO(submission))
     except (ValueError, pd.errors.ParserError) as unreadable:
         raise InvalidSubmissionError(f"not a CSV table: {unreadable}") from unreadable
-    half = _asked_half(table, competition)
-    competition.metric.validate(half, competition.answers)
-    raw = competition.metric.evaluate(competition.answers, half)
-    higher_is_better = competition.metric.higher_is_better
-    return raw, position_score(raw, competition.leaderboard, higher_is_better)
+    metric, key = competition.metric, competition.id_column
+    _check_ids(table, competition)
+    metric.validate(table, _answers_to_all(competition))
+    half = table[table[key].isin(competition.answers[key])]
+    raw = metric.evaluate(competition.answers, half)
+    if not np.isfinite(raw):
+        raise UnrankableSubmissionError(f"wrong values: their {metric.name} is not finite")
+    return raw, position_score(raw, competition.leaderboard, metric.higher_is_better)
 
 
-def _asked_half(table: pd.DataFrame, competition: Competition) -> pd.DataFrame:
-    """The rows of the half being graded, of a table that must name every test row once."""
+def _answers_to_all(competition: Competition) -> pd.DataFrame:
+    """Answers with every test id, the other half's values replaced by this half's.
+
+    A submission is validated as a whole, so that both halves accept the same submissions.
+    """
+    rows = np.resize(np.arange(len(competition.answers)), len(competition.test_ids))
+    return competition.answers.iloc[rows].assign(**{competition.id_column: competition.test_ids})
+
+
+def _check_ids(table: pd.DataFrame, competition: Competition) -> None:
     key = competition.id_column
     if key not in table:
         raise InvalidSubmissionError(f"wrong columns: {key} is missing")
@@ -191,7 +208,6 @@ def _asked_half(table: pd.DataFrame, competition: Competition) -> pd.DataFrame:
         raise InvalidSubmissionError(f"wrong number of rows: expected {asked}, got {len(table)}")
     if not table[key].isin(competition.test_ids).all() or table[key].duplicated().any():
         raise InvalidSubmissionError("wrong ids: expected each id of test.csv once")
-    return table[table[key].isin(competition.answers[key])]
 
 
 def competition_info(competition: Competition, kind: str) -> str:

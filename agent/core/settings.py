@@ -1,6 +1,7 @@
 """Reading settings: a YAML file, or the same sections written inline as JSON, into dataclasses."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -13,15 +14,21 @@ Settings = TypeVar("Settings")
 def read_config(source: str) -> dict[str, Any]:
     """Parse `source`: inline JSON when it starts with a brace, else the path of a YAML file."""
     if source.lstrip().startswith("{"):
-        text = source
+        config = _parse(json.loads, source, "the inline JSON")
     elif Path(source).is_file():
-        text = Path(source).read_text()
+        config = _parse(yaml.safe_load, Path(source).read_text(), source)
     else:
         raise FileNotFoundError(f"config: no file {source}; give a YAML file or inline JSON")
-    config = yaml.safe_load(text)
     if not isinstance(config, dict):
         raise ValueError(f"config: {source} must hold sections, got {type(config).__name__}")
     return config
+
+
+def _parse(parser: Callable[[str], Any], text: str, source: str) -> Any:
+    try:
+        return parser(text)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        raise ValueError(f"config: {source} cannot be read: {error}") from error
 
 
 def section(config: Mapping[str, Any], name: str, kind: type[Settings]) -> Settings:

@@ -83,13 +83,13 @@ def read_trajectories(path: Path) -> list[Trajectory]:
         table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError as missing:
         raise FileNotFoundError(f"{path}: no such trajectory file") from missing
-    except (pa.ArrowInvalid, OSError) as damage:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as damage:
         reason = str(damage).splitlines()[0]
         raise ValueError(f"{path}: damaged trajectory file ({reason}); {remedy}") from damage
-    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
-    if version != str(SCHEMA_VERSION) or table.schema.names != SCHEMA.names:
+    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode(errors="replace")
+    if version != str(SCHEMA_VERSION) or not table.schema.equals(SCHEMA):
         raise ValueError(
-            f"{path}: trajectory schema version {version}, expected {SCHEMA_VERSION}; {remedy}"
+            f"{path}: trajectory schema {version[:9]!a}, expected {SCHEMA_VERSION}; {remedy}"
         )
     if table.num_rows == 0:
         raise ValueError(f"{path}: trajectory file holds no episode; {remedy}")

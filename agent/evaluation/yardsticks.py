@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+# The reference pool's pipelines that know nothing but the training targets.
+DUMMIES = {"classification": "raw+prior", "regression": "value:raw+mean"}
+
 
 def pool_positions(board: pd.DataFrame, higher_is_better: bool) -> pd.DataFrame:
     """Position score of every pipeline on either half, indexed by pipeline.
@@ -39,9 +42,7 @@ def training_matrix(
     return pd.DataFrame(columns).fillna(0.0).sort_index()
 
 
-def choose_portfolio(
-    matrix: pd.DataFrame, data_sets: Mapping[str, str], size: int
-) -> list[str]:
+def choose_portfolio(matrix: pd.DataFrame, data_sets: Mapping[str, str], size: int) -> list[str]:
     """Greedily the `size` pipelines whose best member is best on average, data sets equal.
 
     The first one is the best fixed program.
@@ -60,8 +61,37 @@ def choose_portfolio(
 
 def portfolio_score(positions: pd.DataFrame, portfolio: Sequence[str]) -> float:
     """Final position of the portfolio's member that is best on the feedback half."""
-    members = positions.reindex(list(portfolio)).fillna(0.0).reset_index(drop=True)
-    return float(members.loc[members["feedback"].idxmax(), "final"])
+    members = positions.reindex(list(portfolio)).fillna(0.0)
+    return float(members["final"].to_numpy()[members["feedback"].argmax()])
+
+
+def pool_scores(
+    competitions: pd.DataFrame, positions: Mapping[str, pd.DataFrame], size: int
+) -> pd.DataFrame:
+    """Scores of dummy, best fixed program and fixed portfolio on held-out competitions.
+
+    `competitions` has the columns competition, group, data_set and task_type; fixed choices are
+    made per task type, since no program fits both.
+    """
+    rows: list[tuple[str, str, int, float, int]] = []
+    for task_type, members in competitions.groupby("task_type"):
+        train = members.loc[members["group"] == "train", "competition"].tolist()
+        if not train:
+            raise ValueError(f"no training competition of task type {task_type} to choose on")
+        data_sets = dict(zip(members["competition"], members["data_set"], strict=True))
+        chosen = choose_portfolio(training_matrix(positions, train), data_sets, size)
+        portfolios = {
+            "dummy": [DUMMIES[str(task_type)]],
+            "best_fixed_program": chosen[:1],
+            "fixed_portfolio": chosen,
+        }
+        rows += [
+            (policy, name, 0, portfolio_score(positions[name], portfolio), len(portfolio))
+            for name in members.loc[members["group"] == "held_out", "competition"]
+            for policy, portfolio in portfolios.items()
+        ]
+    columns = ["policy", "competition", "episode", "score", "executions"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def best_of_n(base: pd.DataFrame, n: int, draws: int, seed: int) -> pd.DataFrame:

@@ -127,7 +127,9 @@ class WarmRunner:
         reply: dict[str, float | None] = json.loads(line)
         return reply
 
-    def _execution(self, reply: dict[str, float | None], work: Path, printed: BinaryIO) -> Execution:
+    def _execution(
+        self, reply: dict[str, float | None], work: Path, printed: BinaryIO
+    ) -> Execution:
         output = self._output(printed, work)
         outcome: Outcome = "ok"
         error = message = refused = ""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from agent.core.model_folder import check_same_architecture, model_digest, model_folder
 from agent.core.records import PPOSettings, Trajectory
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import read_trajectories
@@ -10,12 +11,14 @@ from agent.training.batch import summary, update_batch
 from agent.training.rewards import RewardSettings
 
 
-def read_shards(folder: Path) -> list[Trajectory]:
-    """All trajectories of one iteration, in shard and episode order.
+def read_shards(folder: Path, count: int | None = None) -> list[Trajectory]:
+    """All trajectories of one iteration, in shard and episode order; of `count` shards if given.
 
     Raises when the folder holds no shard or two shards claim the same episodes.
     """
     shards = sorted(folder.glob("*.parquet"))
+    if count is not None:  # the folder may hold more, from when there were more shards
+        shards = [folder / f"shard{number}.parquet" for number in range(count)]
     if not shards:
         raise FileNotFoundError(
             f"{folder}: holds no trajectory shard (*.parquet); run generate_trajectories first"
@@ -26,6 +29,21 @@ def read_shards(folder: Path) -> list[Trajectory]:
         raise ValueError(f"{folder}: two shards hold the same episodes; remove one of them")
     order = sorted(range(len(keys)), key=lambda row: keys[row])
     return [trajectories[row] for row in order]
+
+
+def check_models(
+    trajectories: Sequence[Trajectory], base_model: Path, previous: Path | None
+) -> None:
+    """Raise unless the policy to update is the one that played, and of the base model's shape."""
+    player = model_folder(previous or base_model)
+    if previous is not None:
+        check_same_architecture(player, model_folder(base_model))
+    policy = model_digest(player)
+    if others := sorted({t.policy for t in trajectories} - {policy}):
+        raise ValueError(
+            f"{player}: is policy {policy}, but the trajectories were played by {others[0]}: "
+            f"update the model that played, or play them anew"
+        )
 
 
 def train(

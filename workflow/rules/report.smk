@@ -232,4 +232,4 @@ rule headline:
     shell:
         "python scripts/headline.py --statistics {input.statistics} "
         "--competitions {input.competitions} --timing-summary {input.summary} "
-        "--output {output.headline} > {output.text} 2> {log}"
+        "--output {output.headline} --text {output.text} > {log} 2>&1"
