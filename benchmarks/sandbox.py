@@ -40,9 +40,7 @@ def run() -> dict[str, float]:
 
 
 def _run_cold(public: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=public, env=CLEAN_ENVIRONMENT, check=True
-    )
+    subprocess.run([sys.executable, "-c", PROGRAM], cwd=public, env=CLEAN_ENVIRONMENT, check=True)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -96,8 +96,8 @@ def _warm_start(
         arguments.workers,
         stopwatch,
     )
-    with stopwatch.phase("train"), unfinished(arguments.output_dir) as output:
-        warm_start(written, settings, output)
+    with stopwatch.phase("train"):
+        warm_start(written, settings, arguments.output_dir)
 
 
 def _play(

@@ -1,46 +1,29 @@
 """What several test modules share: a few small competitions, one fork server, one tiny model."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from agent.competitions.folder import prepare_competition
 from agent.competitions.loading import load_competition
 from agent.competitions.suite import find_entry
 from agent.core.competition import Competition
-from agent.core.local_model import LocalModel, SamplingSettings
 from agent.core.settings import read_config, section
 from agent.rollout import SandboxSettings
 from agent.sandbox.runner import ProgramLimits, WarmRunner
-from agent.training.warm_start import WarmStartSettings, new_model, save_model, train_tokenizer
 
 ROOT = Path(__file__).parent.parent
-# One for each kind of submission: labels, probabilities, values, positive values.
+CONFIG = read_config(str(ROOT / "config/config.yaml"))
+# One for each kind of submission (labels, probabilities, values, positive values), and a time series.
 PLAYED = (
     "wine-macro-f1-unit-errors",
     "iris-log-loss-irrelevant-columns",
     "engel-mae-outliers",
     "cancer-poisson-deviance-count-target",
+    "investment-mae-unit-errors",
 )
-CONFIG = read_config(str(ROOT / "config/config.yaml"))
-TINY = WarmStartSettings(
-    seed=0,
-    episodes=0,
-    vocabulary=420,
-    hidden_size=32,
-    layers=2,
-    heads=4,
-    feed_forward=64,
-    context_tokens=512,
-    batch_size=4,
-    learning_rate=0.01,
-    epochs=1,
-)
-SAMPLING = SamplingSettings(temperature=1.0, max_new_tokens=16, context_tokens=512, batch_size=8)
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +49,9 @@ def wine(competitions: dict[str, Competition]) -> Competition:
 
 @pytest.fixture(scope="session")
 def runner() -> Iterator[WarmRunner]:
-    """Runs programs as in the study, but stops them early."""
+    """Runs programs with the study's libraries, and stops them earlier."""
     settings = section(CONFIG, "sandbox", SandboxSettings)
-    limits = ProgramLimits(20.0, 2048, file_mb=4, output_kb=2)
+    limits = ProgramLimits(20.0, settings.memory_mb, file_mb=4, output_kb=2)
     with WarmRunner(limits, settings.modules) as warm:
         warm.wait_until_ready()
         yield warm
@@ -76,28 +59,9 @@ def runner() -> Iterator[WarmRunner]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Qwen2 whose tokenizer was trained on some code; its guesses are far from uniform."""
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    texts = ["import pandas as pd\nX, y = train.drop(), 12.5\n", "system\n", "user\n"] * 5
-    tokenizer = train_tokenizer(texts, TINY.vocabulary)
-    model = new_model(tokenizer, TINY)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.dim() == 2:
-                weights.normal_(0, 0.3, generator=generator)
-    save_model(model, tokenizer, folder)
-    return folder
+    from tiny_model import write_tiny_model  # only tests that need a model pay for the import
 
-
-@pytest.fixture(scope="session")
-def local_model(tiny_model: Path) -> LocalModel:
-    return LocalModel(tiny_model, SAMPLING)
-
-
-@pytest.fixture(scope="session")
-def greedy_model(tiny_model: Path) -> LocalModel:
-    return LocalModel(tiny_model, replace(SAMPLING, temperature=0.0))
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
 @pytest.fixture

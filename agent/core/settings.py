@@ -36,6 +36,8 @@ def section(config: Mapping[str, Any], name: str, kind: type[Settings]) -> Setti
     if name not in config:
         raise ValueError(f"config: section {name} is missing")
     values = config[name]
+    if not isinstance(values, dict):
+        raise ValueError(f"config: section {name} must hold keys, got {values!r}")
     hints = get_type_hints(kind)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if wrong := sorted(set(values) ^ known):
@@ -47,6 +49,8 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"config: {key} must be a list, got {value!r}")
         return tuple(_checked(item, get_args(hint)[0], key) for item in value)
     kind = get_origin(hint) or hint
     options = get_args(hint) if kind is not dict else ()

@@ -101,7 +101,7 @@ TARGETS: dict[str, str] = {
 OUTPUTS: dict[str, str] = {
     "values": 'submission["target"] = model.predict(T)\n',
     "positive values": 'submission["target"] = np.clip(model.predict(T), 0.001, None)\n',
-    "changes": 'submission["target"] = model.predict(T) + T["lag1"]\n',
+    "changes": 'submission["target"] = model.predict(T) + test["lag1"]\n',
     "labels": 'submission["target"] = model.predict(T)\n',
     "probability": 'submission["target"] = model.predict_proba(T)[:, 1]\n',
     "probabilities": "submission.iloc[:, 1:] = model.predict_proba(T)\n",
@@ -175,7 +175,8 @@ def random_program(task: Task, mistakes: float, rng: np.random.Generator) -> Pro
     family = _pick(list(families), rng)
     target = "plain"
     if not classification:
-        lags = task.has_lags or kind == 1
+        # A change added to the latest value may be negative where only positive values are valid.
+        lags = (task.has_lags and task.output == "values") or kind == 1
         target = _pick(["plain"] * 5 + ["log"] * 2 + ["change"] * (2 if lags else 0), rng)
     output = _pick(list(OUTPUTS), rng) if kind == 2 else task.output
     if target == "change" and output in ("values", "positive values"):

@@ -46,7 +46,7 @@ def token_rewards(trajectory: Trajectory, settings: RewardSettings) -> np.ndarra
     """
     rewards = np.zeros(len(trajectory.token_ids), dtype=np.float32)
     last = [turn.last_token - 1 for turn in trajectory.turns]
-    if any(trajectory.action_mask[token] != 1 for token in last):
+    if any(token < 0 or trajectory.action_mask[token] != 1 for token in last):
         raise ValueError(
             f"episode {trajectory.episode} of {trajectory.competition}: a turn does not end in an "
             f"action token; only episodes of a token-level policy can be trained on"

@@ -32,7 +32,7 @@ def read_task(description: str) -> Task:
     classification = "classification" in facts["task"]
     asked = facts["submission"]
     if not classification:
-        positive = "not negative" in asked or "positive" in asked
+        positive = "not negative" in asked or "above zero" in asked
         output = "positive values" if positive else "values"
     elif "p0" in asked:
         output = "probabilities"

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from agent.core.chat import append_action, extend_context
+from agent.core.files import unfinished
 from agent.core.records import Conversation, Trajectory
 
 PADDING, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -160,9 +162,13 @@ def _batches(lengths: Sequence[int], size: int, rng: np.random.Generator) -> lis
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a Hugging Face folder."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    """Write a Hugging Face folder, complete or not at all."""
+    with unfinished(folder) as partial:
+        try:
+            model.save_pretrained(partial)
+        except SafetensorError as full:
+            raise OSError(str(full)) from full
+        tokenizer.save_pretrained(partial)
 
 
 def _common_texts(written: Sequence[Trajectory]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from tensordict import NonTensorData, TensorDict
 from torch import distributed
 from verl.trainer.ppo import core_algos
@@ -180,8 +181,12 @@ def _save(
     if _rank() == 0 and partial.exists():
         shutil.rmtree(partial)
     distributed.barrier()
-    for name, worker in (("actor", actor), ("critic", critic)):
-        worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
+    try:
+        for name, worker in (("actor", actor), ("critic", critic)):
+            worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
+    except (OSError, RuntimeError, SafetensorError) as full:  # as torch and safetensors say it
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(f"{output}: cannot be written: {full}") from full
     if _rank() == 0:
         exported = (partial / "verl" / "actor" / "huggingface").rename(partial / "model")
         _describe(exported, reference)

@@ -48,7 +48,7 @@ def _schema_problems(config: Config) -> Iterator[Problem]:
 
 def _remedy(error: ValidationError) -> str:
     if error.validator == "type" and _looks_like_a_number(error.instance):
-        return "write a number with a dot and without quotes, like 1.0e-6"
+        return "write numbers without quotes, and small ones with a dot, like 1.0e-6"
     if error.validator == "additionalProperties":
         return f"known keys are {', '.join(error.schema['properties'])}"
     return str(error.schema.get("description", "see workflow/schemas/config.schema.yaml"))
@@ -64,16 +64,17 @@ def _looks_like_a_number(value: object) -> bool:
 
 def _origin(key: Key, files: Sequence[Path]) -> str:
     """The first of the files that holds the key; a key that none holds came with --config."""
-    for file in files:
-        value = yaml.safe_load(file.read_text())
-        for part in key:
-            held = part in value if isinstance(value, dict) else isinstance(value, list)
-            value = value[part] if held else None
-            if not held:
-                break
-        else:
-            return str(file)
-    return "--config"
+    held = (str(file) for file in files if _holds(yaml.safe_load(file.read_text()), key))
+    return next(held, "--config")
+
+
+def _holds(value: Any, key: Key) -> bool:
+    for part in key:
+        known = range(len(value)) if isinstance(value, list) else value
+        if not isinstance(value, list | dict) or part not in known:
+            return False
+        value = value[part]
+    return True
 
 
 def _other_problems(config: Config) -> Iterator[Problem]:

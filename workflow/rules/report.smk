@@ -16,14 +16,13 @@ WORK = [
         job=["train_rl", *(f"shard{shard}" for shard in SHARDS)],
     ),
     *expand(f"{STUDY}/timing/{STEP}/evaluate_held_out.json", seed=SEEDS, iteration=EVALUATED),
-    *expand(
-        f"{STUDY}/timing/{{job}}.json",
-        job=["evaluate_yardsticks", "collect_scores", "compare_policies"],
-    ),
+    f"{STUDY}/timing/evaluate_yardsticks.json",
+    f"{STUDY}/timing/collect_scores.json",
 ]
-DRAWING = expand(
+ANALYSES = expand(
     f"{STUDY}/timing/{{job}}.json",
     job=[
+        "compare_policies",
         "tabulate_results",
         "plot_learning_curves",
         "plot_competition_changes",
@@ -178,8 +177,8 @@ rule summarise_timing:
     """Sum up where the time of the study went."""
     input:
         work=WORK,
-        # To draw a figure again is no reason to sum up again.
-        drawing=ancient(DRAWING),
+        # A figure that is drawn again is no reason to sum up again.
+        analyses=ancient(ANALYSES),
     output:
         time_split=f"{STUDY}/timing/time_split.csv",
         summary=f"{STUDY}/timing/summary.json",
@@ -189,7 +188,7 @@ rule summarise_timing:
         "../../envs/analysis.yaml"
     resources:
         # A resource, because another number of cores is no reason to run again.
-        cores_of_study=workflow.cores or 1,
+        cores_of_study=workflow.resource_settings.cores or 1,
     params:
         code=fingerprint("summarise_timing"),
     shell:

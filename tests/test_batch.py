@@ -1,0 +1,137 @@
+"""From shards to the batch of an update: nothing lost, nothing mixed, order kept."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import ACTED, OBSERVED, episode, spoken, turn
+
+from agent.core.model_folder import fetch_model, model_digest
+from agent.core.trajectories import write_trajectories
+from agent.training.batch import summary, update_batch
+from agent.training.ppo import check_models, read_shards
+from agent.training.rewards import RewardSettings, turn_rewards
+
+SETTINGS = RewardSettings(0.1, 0.05, 0.1)
+positions = st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=4)
+
+
+@given(st.lists(positions, min_size=1, max_size=5))
+def test_a_batch_holds_every_action_and_ends_with_one(rows):
+    made = [episode([turn(position) for position in row]) for row in rows]
+    batch = update_batch(made, SETTINGS)
+    assert len(batch.token_ids) == len(made) and batch.temperature == 1.0
+    columns = (batch.token_ids, batch.action_mask, batch.logprobs, batch.rewards)
+    for trajectory, ids, mask, logprobs, rewards in zip(made, *columns, strict=True):
+        assert len(ids) == len(mask) == len(logprobs) == len(rewards)
+        assert mask[-1] == 1 and mask.sum() == ACTED * len(trajectory.turns)
+        assert np.array_equal(ids, trajectory.token_ids[: len(ids)])
+        assert np.array_equal(logprobs, trajectory.logprobs[: len(ids)])
+        assert rewards[mask == 1].sum() == pytest.approx(
+            turn_rewards(trajectory.turns, SETTINGS).sum(), abs=1e-6
+        )
+
+
+def test_the_observation_that_nobody_answers_is_cut():
+    made = episode([turn(0.5), turn(0.75)])
+    assert len(made.token_ids) - len(update_batch([made], SETTINGS).token_ids[0]) == OBSERVED
+
+
+def test_the_order_of_episodes_is_kept():
+    made = [episode([turn(0.5)], token_ids=np.full(10, number)) for number in range(5)]
+    batch = update_batch(made, SETTINGS)
+    assert [int(ids[0]) for ids in batch.token_ids] == list(range(5))
+
+
+def test_an_update_without_episodes_is_an_error():
+    with pytest.raises(ValueError, match="at least one episode"):
+        update_batch([], SETTINGS)
+
+
+@pytest.mark.parametrize("change", [{"policy": "other"}, {"temperature": 0.5}])
+def test_episodes_of_two_policies_or_temperatures_are_never_mixed(change):
+    made = episode([turn(0.5)])
+    with pytest.raises(ValueError, match="one update reads the shards of one iteration"):
+        update_batch([made, replace(made, **change)], SETTINGS)
+
+
+def test_episodes_of_text_alone_are_refused():
+    with pytest.raises(ValueError, match="only episodes of a token-level policy"):
+        update_batch([spoken([turn(0.5)])], SETTINGS)
+
+
+def test_the_summary_counts_what_was_worked_out_by_hand():
+    made = [
+        episode([turn(action="get_history"), turn(0.25), turn(0.75)]),
+        episode([turn(outcome="crashed"), turn(0.5)]),
+        episode([turn(outcome="unparsable", action="invalid")]),
+    ]
+    assert summary(made) == pytest.approx(
+        {
+            "episodes": 3,
+            "turns_per_episode": 2,
+            "executions_per_episode": 4 / 3,
+            "valid_rate": 3 / 4,
+            "mean_best_position": (0.75 + 0.5) / 3,
+            "mean_first_position": 0.25 / 3,
+        }
+    )
+
+
+def test_the_summary_of_episodes_without_executions_is_finite():
+    facts = summary([episode([turn(action="reset")])])
+    assert facts["valid_rate"] == facts["mean_best_position"] == 0.0
+
+
+def write(folder, shard, episodes, **changes):
+    made = [
+        episode([turn(0.5)], shard=shard, episode=number, **changes) for number in range(episodes)
+    ]
+    write_trajectories(folder / f"shard{shard}.parquet", made, {})
+
+
+def keys(trajectories):
+    return [(trajectory.shard, trajectory.episode) for trajectory in trajectories]
+
+
+def test_shards_are_read_in_the_order_of_their_numbers(tmp_path):
+    for shard in (10, 2, 0):
+        write(tmp_path, shard, 2)
+    assert keys(read_shards(tmp_path)) == [(0, 0), (0, 1), (2, 0), (2, 1), (10, 0), (10, 1)]
+
+
+def test_only_the_shards_of_the_iteration_are_read(tmp_path):
+    for shard in range(3):
+        write(tmp_path, shard, 1)
+    assert keys(read_shards(tmp_path, 2)) == [(0, 0), (1, 0)]
+    with pytest.raises(FileNotFoundError, match=r"shard3\.parquet: no such trajectory file"):
+        read_shards(tmp_path, 4)
+
+
+def test_a_folder_without_shards_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no trajectory shard"):
+        read_shards(tmp_path)
+
+
+def test_a_shard_that_is_there_twice_is_an_error(tmp_path):
+    write(tmp_path, 0, 2)
+    (tmp_path / "copy.parquet").write_bytes((tmp_path / "shard0.parquet").read_bytes())
+    with pytest.raises(ValueError, match="two shards hold the same episodes"):
+        read_shards(tmp_path)
+
+
+def test_only_the_model_that_played_is_updated(tiny_model, tmp_path):
+    made = [episode([turn(0.5)], policy=model_digest(tiny_model))]
+    check_models(made, tiny_model, None)
+    check_models(made, tiny_model, tiny_model)
+    with pytest.raises(ValueError, match="the trajectories were played by somebody"):
+        check_models([*made, episode([turn(0.5)], policy="somebody")], tiny_model, None)
+    other = tmp_path / "model"
+    fetch_model(str(tiny_model), None, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 9}))
+    with pytest.raises(ValueError, match="num_hidden_layers is 9, but 2"):
+        check_models(made, tiny_model, tmp_path)

@@ -1,0 +1,214 @@
+"""The configuration: every key described and checked, every mistake one line before any job."""
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from checkout import ROOT, SMOKE, configure, copy_repository, snakemake
+from configuration import SCHEMA, find_problem
+from jsonschema import Draft202012Validator
+
+from agent.core.local_model import SamplingSettings
+from agent.core.records import PPOSettings
+from agent.core.settings import section
+from agent.rollout import EpisodeSettings, SandboxSettings
+from agent.training.rewards import RewardSettings
+from agent.training.teacher import TeacherSettings
+from agent.training.warm_start import WarmStartSettings
+
+RECORDS: dict[str, type] = {
+    "teacher": TeacherSettings,
+    "warm_start": WarmStartSettings,
+    "sampling": SamplingSettings,
+    "episode": EpisodeSettings,
+    "sandbox": SandboxSettings,
+    "rewards": RewardSettings,
+    "ppo": PPOSettings,
+}
+SHIPPED = ("config/config.yaml", SMOKE)
+Config = dict[str, Any]
+
+
+def read(path: str | Path) -> Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def keys(config: Config) -> Iterator[tuple[str, ...]]:
+    for name, value in config.items():
+        yield (name,)
+        if isinstance(value, dict):
+            yield from ((name, key) for key in value)
+
+
+KEYS = [".".join(key) for key in keys(read(SMOKE))]
+
+
+def with_value(key: str, value: object) -> Config:
+    config = copy.deepcopy(read(SMOKE))
+    *sections, last = key.split(".")
+    place = config[sections[0]] if sections else config
+    place[last] = value
+    return config
+
+
+def problem(config: Config) -> str:
+    """What is wrong with a configuration read from the smoke study's file; always one line."""
+    found = find_problem(config, [ROOT / SMOKE])
+    assert found is not None and "\n" not in found
+    return found
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("path", SHIPPED)
+def test_shipped_configurations_can_be_run(path: str) -> None:
+    assert find_problem(read(path)) is None
+
+
+def test_the_schema_is_one_and_describes_every_key_strictly() -> None:
+    schema = read(SCHEMA)
+    Draft202012Validator.check_schema(schema)
+    for part in (schema, *schema["properties"].values()):
+        if part.get("type") == "object":
+            assert part["additionalProperties"] is False
+            assert set(part["required"]) == set(part["properties"])
+            assert all(value.get("description") for value in part["properties"].values())
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_section_is_what_its_program_reads(name: str) -> None:
+    fields = {field.name for field in dataclasses.fields(RECORDS[name])}
+    assert fields == set(read(SCHEMA)["properties"][name]["properties"])
+    for path in SHIPPED:
+        section(read(path), name, RECORDS[name])
+
+
+def test_the_miniature_has_the_same_competitions_in_the_same_groups() -> None:
+    whole = pd.read_csv(ROOT / "config/competitions.tsv", sep="\t")
+    part = pd.read_csv(ROOT / "config/smoke_competitions.tsv", sep="\t")
+    assert len(whole.merge(part)) == len(part) > 0
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_missing_key_is_named(key: str) -> None:
+    config = copy.deepcopy(read(SMOKE))
+    *sections, last = key.split(".")
+    del (config[sections[0]] if sections else config)[last]
+    assert f"'{last}' is a required property" in problem(config)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("value", [{"unheard": "of"}, -7.5, [["nested"]]])
+def test_a_value_of_the_wrong_kind_is_named(key: str, value: object) -> None:
+    found = problem(with_value(key, value))
+    assert found.startswith(f"{ROOT / SMOKE}: {key}")
+
+
+@pytest.mark.parametrize("key", ["typo", *(f"{name}.typo" for name in RECORDS)])
+def test_an_unknown_key_is_named_with_the_known_ones(key: str) -> None:
+    found = problem(with_value(key, 1))
+    assert "'typo' was unexpected" in found and "known keys are" in found
+
+
+@pytest.mark.parametrize("key", ["ppo.learning_rate", "ppo.adam_epsilon", "rewards.failure_penalty"])
+def test_a_number_that_yaml_reads_as_text_is_rejected_with_the_remedy(key: str) -> None:
+    text = yaml.safe_load("1e-6")
+    assert text == "1e-6"
+    found = problem(with_value(key, text))
+    assert key in found and "like 1.0e-6" in found
+
+
+REVISION = "0123456789" * 4
+MISTAKES: list[tuple[dict[str, object], str, str]] = [
+    ({"study": "../elsewhere"}, "study", "does not match"),
+    ({"study": "competitions"}, "study", "should not be valid"),
+    ({"seeds": [1, 1]}, "seeds", "non-unique"),
+    ({"seeds": []}, "seeds", "non-empty"),
+    ({"competitions": "config/none.tsv"}, "competitions", "no file config/none.tsv"),
+    ({"training.shards": 0}, "training.shards", "less than the minimum of 1"),
+    ({"training.shards": 3}, "training.episodes", "multiple of training.shards 3"),
+    ({"ppo.microbatch_size": 3}, "ppo.minibatch_size", "multiple of ppo.microbatch_size 3"),
+    ({"ppo.minibatch_size": 32}, "ppo.minibatch_size", "more than training.episodes 16"),
+    ({"evaluation.curve_iterations": [2]}, "evaluation.curve_iterations", "2 is not between"),
+    ({"evaluation.curve_iterations": [0]}, "evaluation.curve_iterations.0", "minimum of 1"),
+    ({"sampling.context_tokens": 800}, "sampling.context_tokens", "768 of warm_start"),
+    ({"sampling.max_new_tokens": 768}, "sampling.max_new_tokens", "no room for a prompt"),
+    ({"warm_start.hidden_size": 66}, "warm_start.hidden_size", "multiple of twice"),
+    ({"episode.prompts": "missing"}, "episode.prompts", "no file agent/core/prompts/missing.yaml"),
+    ({"base_model.source": "./missing"}, "base_model.source", "no folder ./missing"),
+    ({"base_model.source": "/missing"}, "base_model.source", "no folder /missing"),
+    ({"base_model.source": "Qwen/Qwen2.5-0.5B"}, "base_model.revision", "give the commit"),
+    ({"base_model.revision": "main"}, "base_model.revision", "does not match"),
+]
+
+
+@pytest.mark.parametrize(("changes", "key", "message"), MISTAKES)
+def test_a_mistake_is_one_line_with_key_and_remedy(
+    changes: dict[str, object], key: str, message: str
+) -> None:
+    config = read(SMOKE)
+    for changed, value in changes.items():
+        first, _, rest = changed.partition(".")
+        config = {**config, first: {**config[first], rest: value} if rest else value}
+    found = problem(config)
+    assert found.startswith(f"{ROOT / SMOKE}: {key}: ") and message in found
+    assert ";" in found or ":" in found.removeprefix(f"{ROOT / SMOKE}: {key}: ")
+
+
+def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:
+    config = with_value("base_model.source", "Qwen/Qwen2.5-0.5B")
+    config["base_model"]["revision"] = REVISION
+    assert find_problem(config) is None
+
+
+ROW = "iris-log-loss-irrelevant-columns\ttrain\tiris\tclassification"
+HELD_OUT = "grunfeld-mae-outliers\theld_out\tgrunfeld\tregression"
+TABLES = {
+    "unknown competition": ("nonsense\ttrain\tiris\tclassification", "nonsense, which has no file"),
+    "unknown group": (ROW.replace("train", "training"), "training, not train, validation or"),
+    "twice": (f"{ROW}\n{ROW}", "iris-log-loss-irrelevant-columns twice"),
+    "leak": (f"{ROW}\n{HELD_OUT.replace('held_out', 'train')}", "grunfeld is in"),
+    "no training": ("", "no competition of group train"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_wrong_table_of_competitions_is_explained(tmp_path: Path, name: str) -> None:
+    rows, message = TABLES[name]
+    path = tmp_path / "competitions.tsv"
+    path.write_text(f"competition\tgroup\tdata_set\ttask_type\n{HELD_OUT}\n{rows}\n")
+    found = problem(with_value("competitions", str(path)))
+    assert ": competitions: " in found and str(path) in found and message in found
+
+
+def test_a_table_without_its_columns_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "competitions.tsv"
+    path.write_text("competition,group\n")
+    assert "lacks the columns competition, group" in problem(with_value("competitions", str(path)))
+
+
+def test_the_workflow_stops_before_any_job_with_one_line(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    configure(folder, "ppo.learning_rate", "1e-6")
+    done = snakemake(folder, "--cores", "1", "--quiet", "all")
+    assert done.returncode == 1 and not (folder / "results").exists()
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert line == (
+        f"error: {folder / SMOKE}: ppo.learning_rate: '1e-6' is not of type 'number'; "
+        "write numbers without quotes, and small ones with a dot, like 1.0e-6"
+    )
+
+
+def test_a_key_given_on_the_command_line_is_named_as_such(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    done = snakemake(folder, "--dry-run", "--config", "typo=1")
+    assert done.returncode == 1
+    assert "error: --config: typo" in done.stderr

@@ -1,0 +1,192 @@
+"""The workflow: its form, a whole run in miniature, and what an edit runs again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from checkout import ROOT, configure, copy_repository, jobs_to_run, replace_in, run, snakemake
+
+FIGURES = (
+    "plot_learning_curves",
+    "plot_competition_changes",
+    "plot_score_distributions",
+    "plot_action_mix",
+    "plot_training_metrics",
+)
+COMPARED = {
+    "compare_policies",
+    "tabulate_results",
+    "plot_learning_curves",
+    "plot_competition_changes",
+    "plot_score_distributions",
+    "headline",
+}
+ANALYSIS = COMPARED | {"collect_scores", *FIGURES, "summarise_timing", "plot_time_split"}
+TRAIN = ("engel-mae-outliers", "wine-macro-f1-unit-errors")
+HELD_OUT = ("breast-cancer-log-loss-irrelevant-columns", "grunfeld-mae-outliers")
+
+
+def steps(*iterations: int, seed: int = 0) -> set[str]:
+    """Playing, updating and evaluating in these iterations of a run; 0 only evaluates."""
+    jobs = ("shard0", "shard1", "train_rl", "evaluate_held_out")
+    return {
+        f"seed{seed}/iteration{number}/{job}"
+        for number in iterations
+        for job in (jobs if number else jobs[-1:])
+    }
+
+
+SHARDS_OF_THE_BASE = {"seed0/iteration1/shard0", "seed0/iteration1/shard1"}
+LEARNING = steps(1, 2) - SHARDS_OF_THE_BASE | {"evaluate_yardsticks"} | ANALYSIS
+PLAYING = {"base_model", "evaluate_yardsticks"} | steps(0, 1, 2) | ANALYSIS
+Edit = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which the smoke study has run on two cores."""
+    folder = copy_repository(tmp_path_factory.mktemp("study"))
+    done = snakemake(folder, "--cores", "2", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture
+def edited(study: Path, tmp_path: Path) -> Path:
+    """A copy of the finished study, to edit."""
+    return shutil.copytree(study, tmp_path / "edited", symlinks=True)
+
+
+def test_the_workflow_passes_its_linter() -> None:
+    done = snakemake(ROOT, "--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_workflow_is_formatted() -> None:
+    done = run(ROOT, "snakefmt", "--check", "Snakefile", "workflow")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_study_as_configured_plans_every_job(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    done = run(folder, "snakemake", "--dry-run", "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    planned = {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+    table = pd.read_csv(folder / "config/competitions.tsv", sep="\t")
+    assert planned["prepare_competition"] == sum(table["group"] != "validation")
+    assert planned["base_model"] == planned["headline"] == planned["all"] == 1
+
+
+def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
+    results = study / "results/smoke"
+    headline = json.loads((results / "headline.json").read_text())
+    assert headline["n_seeds"] == 1 and headline["n_competitions"] == 3
+    numbers = [value for value in headline.values() if isinstance(value, float)]
+    assert len(numbers) > 10 and None not in headline.values()
+    assert "3 held-out competitions" in (results / "headline.txt").read_text()
+    for figure in (*FIGURES, "plot_time_split"):
+        for suffix in ("pdf", "png", "svg"):
+            assert (results / f"figures/{figure.removeprefix('plot_')}.{suffix}").stat().st_size
+    policies = set(pd.read_csv(results / "scores.csv")["policy"])
+    yardsticks = {"base_best_of_n", "best_fixed_program", "dummy", "fixed_portfolio"}
+    assert policies == yardsticks | {"base", "random_program", "trained"}
+
+
+def test_a_finished_study_has_nothing_to_do(study: Path) -> None:
+    assert pending(study) == set()
+
+
+def test_the_report_is_written(study: Path) -> None:
+    done = snakemake(study, "--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    assert (study / "report.zip").stat().st_size > 10_000
+
+
+def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    done = snakemake(folder, "--cores", "1", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr[-4000:]
+    compared = [
+        path
+        for pattern in ("*.csv", "tables/*", "figures/*", "**/metrics.json", "**/*.safetensors")
+        for path in sorted((study / "results/smoke").glob(pattern))
+        if path.stem != "time_split"
+    ]
+    assert len(compared) > 25
+    for path in compared:
+        again = folder / path.relative_to(study)
+        assert again.read_bytes() == path.read_bytes(), f"{path.name} differs"
+
+
+def change(key: str, value: object) -> Edit:
+    return lambda folder: configure(folder, key, value)
+
+
+def edit(name: str, old: str, new: str) -> Edit:
+    return lambda folder: replace_in(folder, name, old, new)
+
+
+def worsen_first_entry(competition: str) -> Edit:
+    def apply(folder: Path) -> None:
+        path = folder / f"config/leaderboards/{competition}.csv"
+        board = pd.read_csv(path)
+        board.loc[0, "final"] *= 1.5
+        board.to_csv(path, index=False)
+
+    return apply
+
+
+EDITS: dict[str, tuple[Edit, set[str]]] = {
+    "learning rate": (change("ppo.learning_rate", 0.0001), LEARNING),
+    "more iterations": (
+        change("training.iterations", 3),
+        steps(3) | {"evaluate_yardsticks"} | ANALYSIS,
+    ),
+    "another seed": (
+        change("seeds", [0, 1]),
+        steps(0, 1, 2, seed=1) | {"evaluate_yardsticks"} | ANALYSIS,
+    ),
+    "teacher": (change("teacher.mistakes", 0.1), PLAYING),
+    "episode": (change("episode.max_turns", 1), PLAYING),
+    "resamples": (change("statistics.resamples", 300), COMPARED),
+    "reward code": (
+        edit("agent/training/rewards.py", "max(0.0, turn", "max(0.1, turn"),
+        LEARNING,
+    ),
+    "update code": (edit("agent/training/ppo.py", "summary(traj", "1 and summary(traj"), LEARNING),
+    "environment code": (
+        edit("agent/core/environment.py", "best_position: float = 0.0", "best_position: float = 0"),
+        PLAYING | {"collect_scores"},
+    ),
+    "prompts": (edit("agent/core/prompts/compact.yaml", "no submission", "nothing"), PLAYING),
+    "other prompts": (edit("agent/core/prompts/default.yaml", "the", "a"), set()),
+    "plot": (edit("scripts/plot_action_mix.py", "svg.name", "pdf.name"), {"plot_action_mix"}),
+    "comments": (edit("agent/training/rewards.py", "\n\n\n", "\n\n\n# Why.\n"), set()),
+    "held-out leaderboard": (
+        worsen_first_entry(HELD_OUT[0]),
+        {f"prepare_competition/{HELD_OUT[0]}", "evaluate_yardsticks"}
+        | {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}
+        | ANALYSIS - {"plot_training_metrics"},
+    ),
+    "training leaderboard": (
+        worsen_first_entry(TRAIN[0]),
+        {f"prepare_competition/{TRAIN[0]}"} | PLAYING,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(edited: Path, name: str) -> None:
+    apply, expected = EDITS[name]
+    apply(edited)
+    assert pending(edited) == expected
+
+
+def pending(folder: Path) -> set[str]:
+    done = snakemake(folder, "--summary")
+    assert done.returncode == 0, done.stderr
+    return jobs_to_run(done.stdout.splitlines())
