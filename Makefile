@@ -18,16 +18,16 @@ ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THR
 .DELETE_ON_ERROR:
 
 demo: install
-	$(ENVIRONMENT) snakemake --cores $(CORES)
-	$(ENVIRONMENT) snakemake --report $(STUDY)/report.zip --quiet
-	@$(ENVIRONMENT) python scripts/headline.py --show $(STUDY)/headline.json
+	$(ENVIRONMENT) $(BIN)/snakemake --cores $(CORES)
+	$(ENVIRONMENT) $(BIN)/snakemake --report $(STUDY)/report.zip
+	@cat $(STUDY)/headline.txt
 	@echo "report: $(STUDY)/report.zip (unpack it and open report.html)"
 
 test: install
-	$(ENVIRONMENT) pytest
+	$(ENVIRONMENT) $(BIN)/pytest
 
 benchmarks: install
-	$(ENVIRONMENT) python -m benchmarks
+	$(ENVIRONMENT) $(BIN)/python -m benchmarks
 
 install: $(VENV)/installed
 

@@ -16,7 +16,7 @@ from agent.sandbox.runner import ProgramLimits, WarmRunner
 
 ROOT = Path(__file__).parent.parent
 CONFIG = read_config(str(ROOT / "config/config.yaml"))
-# One for each kind of submission (labels, probabilities, values, positive values), and a time series.
+# One for each kind of submission: labels, probabilities, values, positive values; a time series.
 PLAYED = (
     "wine-macro-f1-unit-errors",
     "iris-log-loss-irrelevant-columns",

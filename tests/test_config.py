@@ -57,7 +57,7 @@ def with_value(key: str, value: object) -> Config:
 
 
 def problem(config: Config) -> str:
-    """What is wrong with a configuration read from the smoke study's file; always one line."""
+    """What is wrong with a variant of the smoke study's configuration; always one line."""
     found = find_problem(config, [ROOT / SMOKE])
     assert found is not None and "\n" not in found
     return found
@@ -109,16 +109,18 @@ def test_a_missing_key_is_named(key: str) -> None:
 @pytest.mark.parametrize("value", [{"unheard": "of"}, -7.5, [["nested"]]])
 def test_a_value_of_the_wrong_kind_is_named(key: str, value: object) -> None:
     found = problem(with_value(key, value))
-    assert found.startswith(f"{ROOT / SMOKE}: {key}")
+    assert f": {key}" in found
 
 
 @pytest.mark.parametrize("key", ["typo", *(f"{name}.typo" for name in RECORDS)])
 def test_an_unknown_key_is_named_with_the_known_ones(key: str) -> None:
     found = problem(with_value(key, 1))
-    assert "'typo' was unexpected" in found and "known keys are" in found
+    assert f": {key}: unknown key; known are " in found
 
 
-@pytest.mark.parametrize("key", ["ppo.learning_rate", "ppo.adam_epsilon", "rewards.failure_penalty"])
+@pytest.mark.parametrize(
+    "key", ["ppo.learning_rate", "ppo.adam_epsilon", "rewards.failure_penalty"]
+)
 def test_a_number_that_yaml_reads_as_text_is_rejected_with_the_remedy(key: str) -> None:
     text = yaml.safe_load("1e-6")
     assert text == "1e-6"
@@ -127,40 +129,35 @@ def test_a_number_that_yaml_reads_as_text_is_rejected_with_the_remedy(key: str) 
 
 
 REVISION = "0123456789" * 4
-MISTAKES: list[tuple[dict[str, object], str, str]] = [
-    ({"study": "../elsewhere"}, "study", "does not match"),
-    ({"study": "competitions"}, "study", "should not be valid"),
-    ({"seeds": [1, 1]}, "seeds", "non-unique"),
-    ({"seeds": []}, "seeds", "non-empty"),
-    ({"competitions": "config/none.tsv"}, "competitions", "no file config/none.tsv"),
-    ({"training.shards": 0}, "training.shards", "less than the minimum of 1"),
-    ({"training.shards": 3}, "training.episodes", "multiple of training.shards 3"),
-    ({"ppo.microbatch_size": 3}, "ppo.minibatch_size", "multiple of ppo.microbatch_size 3"),
-    ({"ppo.minibatch_size": 32}, "ppo.minibatch_size", "more than training.episodes 16"),
-    ({"evaluation.curve_iterations": [2]}, "evaluation.curve_iterations", "2 is not between"),
-    ({"evaluation.curve_iterations": [0]}, "evaluation.curve_iterations.0", "minimum of 1"),
-    ({"sampling.context_tokens": 800}, "sampling.context_tokens", "768 of warm_start"),
-    ({"sampling.max_new_tokens": 768}, "sampling.max_new_tokens", "no room for a prompt"),
-    ({"warm_start.hidden_size": 66}, "warm_start.hidden_size", "multiple of twice"),
-    ({"episode.prompts": "missing"}, "episode.prompts", "no file agent/core/prompts/missing.yaml"),
-    ({"base_model.source": "./missing"}, "base_model.source", "no folder ./missing"),
-    ({"base_model.source": "/missing"}, "base_model.source", "no folder /missing"),
-    ({"base_model.source": "Qwen/Qwen2.5-0.5B"}, "base_model.revision", "give the commit"),
-    ({"base_model.revision": "main"}, "base_model.revision", "does not match"),
+MISTAKES: list[tuple[str, object, str, str]] = [
+    ("study", "../elsewhere", "study", "does not match"),
+    ("study", "competitions", "study", "should not be valid"),
+    ("seeds", [1, 1], "seeds", "non-unique"),
+    ("seeds", [], "seeds", "non-empty"),
+    ("competitions", "config/none.tsv", "competitions", "no file config/none.tsv"),
+    ("training.shards", 0, "training.shards", "less than the minimum of 1"),
+    ("training.shards", 3, "training.episodes", "multiple of training.shards 3"),
+    ("ppo.microbatch_size", 3, "ppo.minibatch_size", "multiple of ppo.microbatch_size 3"),
+    ("ppo.minibatch_size", 32, "ppo.minibatch_size", "more than training.episodes 16"),
+    ("evaluation.curve_iterations", [2], "evaluation.curve_iterations", "2 is not between"),
+    ("evaluation.curve_iterations", [0], "evaluation.curve_iterations.0", "minimum of 1"),
+    ("sampling.context_tokens", 800, "sampling.context_tokens", "768 of warm_start"),
+    ("sampling.max_new_tokens", 768, "sampling.max_new_tokens", "no room for a prompt"),
+    ("warm_start.hidden_size", 66, "warm_start.hidden_size", "multiple of twice"),
+    ("episode.prompts", "missing", "episode.prompts", "no file agent/core/prompts/missing.yaml"),
+    ("base_model.source", "./missing", "base_model.source", "no folder ./missing"),
+    ("base_model.source", "/missing", "base_model.source", "no folder /missing"),
+    ("base_model.source", "Qwen/Qwen2.5-0.5B", "base_model.revision", "give the commit"),
+    ("base_model.revision", "main", "base_model.revision", "does not match"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "key", "message"), MISTAKES)
+@pytest.mark.parametrize(("key", "value", "place", "message"), MISTAKES)
 def test_a_mistake_is_one_line_with_key_and_remedy(
-    changes: dict[str, object], key: str, message: str
+    key: str, value: object, place: str, message: str
 ) -> None:
-    config = read(SMOKE)
-    for changed, value in changes.items():
-        first, _, rest = changed.partition(".")
-        config = {**config, first: {**config[first], rest: value} if rest else value}
-    found = problem(config)
-    assert found.startswith(f"{ROOT / SMOKE}: {key}: ") and message in found
-    assert ";" in found or ":" in found.removeprefix(f"{ROOT / SMOKE}: {key}: ")
+    found = problem(with_value(key, value))
+    assert found.startswith(f"{SMOKE}: {place}: ") and message in found
 
 
 def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:
@@ -175,7 +172,10 @@ TABLES = {
     "unknown competition": ("nonsense\ttrain\tiris\tclassification", "nonsense, which has no file"),
     "unknown group": (ROW.replace("train", "training"), "training, not train, validation or"),
     "twice": (f"{ROW}\n{ROW}", "iris-log-loss-irrelevant-columns twice"),
-    "leak": (f"{ROW}\n{HELD_OUT.replace('held_out', 'train')}", "grunfeld is in"),
+    "leak": (
+        "grunfeld-rmsle-skewed-target\ttrain\tgrunfeld\tregression",
+        "data set grunfeld is in",
+    ),
     "no training": ("", "no competition of group train"),
 }
 
@@ -202,8 +202,8 @@ def test_the_workflow_stops_before_any_job_with_one_line(tmp_path: Path) -> None
     assert done.returncode == 1 and not (folder / "results").exists()
     (line,) = [line for line in done.stderr.splitlines() if "error" in line.lower()]
     assert line == (
-        f"error: {folder / SMOKE}: ppo.learning_rate: '1e-6' is not of type 'number'; "
-        "write numbers without quotes, and small ones with a dot, like 1.0e-6"
+        f"error: {SMOKE}: ppo.learning_rate: '1e-6' is not of type 'number'; "
+        "write it without quotes and with a dot, like 1.0e-6"
     )
 
 
@@ -211,4 +211,4 @@ def test_a_key_given_on_the_command_line_is_named_as_such(tmp_path: Path) -> Non
     folder = copy_repository(tmp_path)
     done = snakemake(folder, "--dry-run", "--config", "typo=1")
     assert done.returncode == 1
-    assert "error: --config: typo" in done.stderr
+    assert "error: --config: typo: unknown key" in done.stderr

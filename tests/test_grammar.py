@@ -1,6 +1,4 @@
-"""Every program of the grammar is Python, those that fit their task are valid, and slips are not."""
-
-import ast
+"""Programs of the grammar run, slips fail, and the teacher reacts to what it sees."""
 
 import numpy as np
 import pytest
@@ -118,16 +116,6 @@ def test_every_decision_is_drawn_sooner_or_later(rng):
         ("output", OUTPUTS),
     ):
         assert {getattr(program, name) for program in drawn} == set(options)
-
-
-def test_no_number_is_repeated_within_a_line_of_decisions():
-    """A tiny model cannot copy over long ranges: a number is written where it is decided."""
-    for family, options in (CLASSIFIERS | REGRESSORS).items():
-        for arguments in options:
-            call = ast.parse(f"{family}({arguments})", mode="eval").body
-            assert isinstance(call, ast.Call) and not call.args
-            names = [keyword.arg for keyword in call.keywords]
-            assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("name", PLAYED)

@@ -1,5 +1,6 @@
 """Whether a configuration can be run, found out before any job starts."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.exceptions import best_match
 
 DEFAULT = "config/config.yaml"
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
@@ -40,18 +41,23 @@ def prompts_file(config: Config) -> Path:
 
 
 def _schema_problems(config: Config) -> Iterator[Problem]:
-    schema = yaml.safe_load(SCHEMA.read_text())
-    error = best_match(Draft202012Validator(schema).iter_errors(config))
-    if error is not None:
-        yield tuple(error.absolute_path), f"{error.message}; {_remedy(error)}"
-
-
-def _remedy(error: ValidationError) -> str:
-    if error.validator == "type" and _looks_like_a_number(error.instance):
-        return "write numbers without quotes, and small ones with a dot, like 1.0e-6"
+    error = best_match(_validator().iter_errors(config))
+    if error is None:
+        return
+    key = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
-        return f"known keys are {', '.join(error.schema['properties'])}"
-    return str(error.schema.get("description", "see workflow/schemas/config.schema.yaml"))
+        known = error.schema["properties"]
+        unknown = next(name for name in error.instance if name not in known)
+        yield (*key, unknown), f"unknown key; known are {', '.join(known)}"
+    elif error.validator == "type" and _looks_like_a_number(error.instance):
+        yield key, f"{error.message}; write it without quotes and with a dot, like 1.0e-6"
+    else:
+        yield key, f"{error.message}; {error.schema.get('description', f'see {SCHEMA.name}')}"
+
+
+@functools.cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(yaml.safe_load(SCHEMA.read_text()))
 
 
 def _looks_like_a_number(value: object) -> bool:
@@ -64,8 +70,11 @@ def _looks_like_a_number(value: object) -> bool:
 
 def _origin(key: Key, files: Sequence[Path]) -> str:
     """The first of the files that holds the key; a key that none holds came with --config."""
-    held = (str(file) for file in files if _holds(yaml.safe_load(file.read_text()), key))
-    return next(held, "--config")
+    for file in files:
+        if _holds(yaml.safe_load(file.read_text()), key):
+            here = file.is_relative_to(Path.cwd())
+            return str(file.relative_to(Path.cwd()) if here else file)
+    return "--config"
 
 
 def _holds(value: Any, key: Key) -> bool:
