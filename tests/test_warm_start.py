@@ -103,22 +103,25 @@ def test_the_loss_is_that_of_transformers_on_the_assistants_tokens(tokenizer, en
 
 
 def test_the_loss_falls(tokenizer, encoded):
-    _, losses = tune(tokenizer, encoded, epochs=12)
-    assert len(losses) == 12 * -(-len(encoded) // TINY.batch_size)
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:3])
+    _, losses = tune(tokenizer, encoded[:1], epochs=30, learning_rate=0.03)
+    assert len(losses) == 30
+    assert losses[-1] < 0.5 * losses[0]
 
 
-def test_what_the_user_says_is_not_learned(tokenizer, encoded):
-    """Other observations of equal length after the last answer's context change nothing."""
+def test_batches_hold_every_episode_once_an_epoch(tokenizer, encoded):
+    seen = []
+    settings = replace(TINY, batch_size=3, epochs=2)
+    fine_tune(new_model(tokenizer, settings), encoded, settings, lambda *step: seen.append(step))
+    assert [(step, steps) for step, steps, _ in seen] == [(number, 8) for number in range(8)]
+
+
+def test_observations_that_nobody_answers_are_not_learned(tokenizer, encoded):
     ids, mask = encoded[0]
-    model, _ = tune(tokenizer, [(ids, mask)] * 4)
-    changed = ids.copy()
-    last = int(np.flatnonzero(mask)[-1])
-    longer = np.append(changed, [5, 6, 7]), np.append(mask, [0, 0, 0])
+    longer = np.append(ids, [5, 6, 7]), np.append(mask, [0, 0, 0])
+    one, _ = tune(tokenizer, [(ids, mask)] * 4)
     other, _ = tune(tokenizer, [longer] * 4)
-    assert last == len(ids) - 1
-    for one, two in zip(model.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
+    for left, right in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-6)
 
 
 def test_training_is_repeated_exactly_and_leaves_the_global_generators_alone(tokenizer, encoded):
@@ -157,12 +160,14 @@ def test_warm_starting_again_writes_the_same_bytes(warm, written, tmp_path):
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_error_messages_do_not_take_part_in_the_vocabulary(warm, written, tmp_path):
-    folder, _ = warm
-    oddity = Message("user", "crashed: " + "zqxj" * 30)
-    noisy = [replace(t, messages=(*t.messages[:-1], oddity)) for t in written]
-    warm_start(noisy, replace(TINY, epochs=1), tmp_path)
-    assert (folder / "tokenizer.json").read_bytes() == (tmp_path / "tokenizer.json").read_bytes()
+def test_rare_messages_do_not_take_part_in_the_vocabulary(written, tmp_path):
+    def vocabulary(last: str) -> bytes:
+        noisy = [replace(t, messages=(*t.messages, Message("user", last))) for t in written]
+        warm_start(noisy[:4], TINY, tmp_path / last)
+        return (tmp_path / last / "tokenizer.json").read_bytes()
+
+    assert vocabulary("crashed: zqxj") == vocabulary("refused: jxqz")
+    assert vocabulary("position: zqxj") != vocabulary("refused: zqxj")
 
 
 def test_the_shipped_settings_are_complete():

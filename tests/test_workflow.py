@@ -157,7 +157,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         edit("agent/training/rewards.py", "max(0.0, turn", "max(0.1, turn"),
         LEARNING,
     ),
-    "update code": (edit("agent/training/ppo.py", "summary(traj", "1 and summary(traj"), LEARNING),
+    "update code": (edit("agent/training/ppo.py", "if not shards", "if shards == []"), LEARNING),
     "environment code": (
         edit("agent/core/environment.py", "best_position: float = 0.0", "best_position: float = 0"),
         PLAYING | {"collect_scores"},

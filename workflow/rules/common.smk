@@ -3,9 +3,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from configuration import find_problem, prompts_file
+from configuration import find_problem, prompts_file, with_types
 from fingerprint import fingerprint
+from snakemake.utils import update_config
 
+update_config(config, with_types(workflow.config_settings.config))
 if problem := find_problem(config, workflow.overwrite_configfiles):
     sys.exit(f"error: {problem}")
 

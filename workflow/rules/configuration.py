@@ -34,6 +34,15 @@ def find_problem(config: Config, overriding: Sequence[Path] = ()) -> str | None:
     return f"{_origin(key, [*reversed(overriding), Path(DEFAULT)])}: {place}: {text}"
 
 
+def with_types(value: Any) -> Any:
+    """What was given with --config, inside of whose lists and sections Snakemake reads only text."""
+    if isinstance(value, Mapping):
+        return {key: with_types(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [with_types(held) for held in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
 def prompts_file(config: Config) -> Path:
     """The templates that the configuration names: a shipped set, or a file of one's own."""
     name = config["episode"]["prompts"]
@@ -82,7 +91,7 @@ def _holds(value: Any, key: Key) -> bool:
         known = range(len(value)) if isinstance(value, list) else value
         if not isinstance(value, list | dict) or part not in known:
             return False
-        value = value[part]
+        value = value[part]  # type: ignore[index]
     return True
 
 
