@@ -23,17 +23,19 @@ def halves(competition_folder) -> tuple[Competition, Competition]:
     return load_competition(folder, "feedback"), load_competition(folder, "final")
 
 
-def submission(halves, feedback_error: float, final_error: float) -> bytes:
-    """The answers, off by so much on each half."""
+def submission(halves, *errors: float) -> bytes:
+    """The answers, off by so much on each half: the metric is the mean absolute error."""
     tables = [
         half.answers.assign(target=half.answers["target"] + error)
-        for half, error in zip(halves, (feedback_error, final_error), strict=True)
+        for half, error in zip(halves, errors, strict=True)
     ]
     return pd.concat(tables).to_csv(index=False).encode()
 
 
-def scored(halves, feedback_error: float, final_error: float) -> Turn:
-    content = submission(halves, feedback_error, final_error)
+def scored(halves, *percentiles: float) -> Turn:
+    """A turn whose submission is as bad as this percentile of each half's leaderboard."""
+    errors = [np.percentile(h.leaderboard, p) for h, p in zip(halves, percentiles, strict=True)]
+    content = submission(halves, *errors)
     raw, position = grade(halves[0], content)
     return turn(position, submission=content, raw_score=raw)
 
@@ -48,7 +50,7 @@ def final_position(halves, made: Turn) -> float:
 
 
 def test_the_score_is_that_of_the_submission_best_on_feedback(halves):
-    early, good, late = (scored(halves, *off) for off in ((300, 5), (10, 150), (60, 20)))
+    early, good, late = (scored(halves, *off) for off in ((90, 10), (10, 80), (50, 30)))
     finals = [final_position(halves, made) for made in (early, good, late)]
     assert finals[0] > finals[2] > finals[1] > 0  # feedback prefers the worst of them
     row = score(halves, [turn(outcome="crashed"), early, good, turn(action="get_history"), late])
@@ -59,7 +61,7 @@ def test_the_score_is_that_of_the_submission_best_on_feedback(halves):
 
 
 def test_of_equal_submissions_the_earlier_counts(halves):
-    one, two = scored(halves, 20, 5), scored(halves, 20, 200)
+    one, two = scored(halves, 20, 5), scored(halves, 20, 70)
     assert one.position_score == two.position_score
     assert score(halves, [one, two])["score"] == final_position(halves, one)
     assert score(halves, [two, one])["score"] == final_position(halves, two)

@@ -56,7 +56,7 @@ def test_the_dummy_is_in_every_pool_and_weak(name):
     entry = find_entry(name)
     board = pd.read_csv(ROOT / f"config/leaderboards/{name}.csv")
     positions = pool_positions(board, METRICS[entry.metric].higher_is_better)
-    assert positions.loc[DUMMIES[entry.task_type], "final"] < 0.3
+    assert positions.loc[DUMMIES[entry.task_type], "final"] < 0.5
 
 
 def matrix_of(table: np.ndarray) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -35,7 +35,7 @@ def find_problem(config: Config, overriding: Sequence[Path] = ()) -> str | None:
 
 
 def with_types(value: Any) -> Any:
-    """What was given with --config, inside of whose lists and sections Snakemake reads only text."""
+    """What was given with --config: inside its lists and sections Snakemake reads only text."""
     if isinstance(value, Mapping):
         return {key: with_types(held) for key, held in value.items()}
     if isinstance(value, list):

@@ -1,0 +1,187 @@
+"""Who may import whom, and how long a file and a function may be; planted violations are caught."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+FILE_LINES, FUNCTION_LINES = 300, 60
+
+# The parts of the project, and which other parts each may import.
+ALLOWED = {
+    "agent.core": set(),
+    "agent.evaluation": set(),
+    "agent.sandbox": {"agent.core"},
+    "agent.competitions": {"agent.core"},
+    "agent.wrappers": {"agent.core"},
+    "agent.training": {"agent.core", "agent.wrappers"},
+    "agent.grading": {"agent.core"},
+    "agent.rollout": {
+        "agent.core",
+        "agent.sandbox",
+        "agent.competitions",
+        "agent.wrappers",
+        "agent.training",
+    },
+}
+EVERYONE = set(sys.stdlib_module_names) | {"numpy", "pandas"}
+# What each part needs from outside beyond that; the longest prefix of a module's name counts.
+OUTSIDE = {
+    "agent.core": {"jinja2", "pyarrow", "yaml"},
+    "agent.core.local_model": {"torch", "transformers"},
+    "agent.core.model_folder": {"huggingface_hub"},
+    "agent.evaluation": {"matplotlib", "pyarrow", "scipy", "seaborn"},
+    "agent.sandbox": {"sklearn"},  # the fork server warms it up
+    "agent.competitions": {"scipy", "sklearn", "statsmodels"},
+    "agent.wrappers": set(),
+    "agent.wrappers.verl_": {"safetensors", "tensordict", "torch", "transformers", "verl"},
+    "agent.training": {"safetensors", "tokenizers", "torch", "tqdm", "transformers"},
+    "agent.grading": set(),
+    "agent.rollout": {"tqdm"},
+}
+SCRIPTS_MAY = {"tyro"}
+
+
+def sources(root: Path) -> dict[str, Path]:
+    """Every module of the project by its dotted name."""
+    paths = [
+        path for folder in ("agent", "scripts") for path in sorted((root / folder).rglob("*.py"))
+    ]
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in paths
+    }
+
+
+def imported(tree: ast.AST, module: str) -> list[str]:
+    """The dotted names that a module imports, wherever in its code; relative ones made absolute."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            names += [f"{base}.{alias.name}" for alias in node.names]
+    return names
+
+
+def part_of(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def outside_of(module: str) -> set[str]:
+    prefixes = [prefix for prefix in OUTSIDE if module.startswith(prefix)]
+    return set().union(*(OUTSIDE[prefix] for prefix in prefixes))
+
+
+def wrong_import(module: str, name: str) -> bool:
+    top = name.split(".")[0]
+    if module.startswith("scripts"):
+        if top == "agent":
+            return False
+        return top not in EVERYONE | SCRIPTS_MAY
+    if top == "agent":
+        part = part_of(module)
+        if part == "agent":  # agent/__init__.py
+            return True
+        if part == "agent.training" and part_of(name) == "agent.wrappers":
+            return not name.startswith("agent.wrappers.verl_wrapper")
+        return part_of(name) not in ALLOWED[part] | {part}
+    return top not in EVERYONE | outside_of(module)
+
+
+def too_long(module: str, source: str, tree: ast.AST) -> list[str]:
+    lines = len(source.splitlines())
+    found = [f"{module}: {lines} lines"] if lines > FILE_LINES else []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            if length > FUNCTION_LINES:
+                found.append(f"{module}.{node.name}: {length} lines")
+    return found
+
+
+def violations(root: Path) -> list[str]:
+    found = []
+    for module, path in sources(root).items():
+        source = path.read_text()
+        tree = ast.parse(source)
+        found += [
+            f"{module} imports {name}"
+            for name in imported(tree, module)
+            if wrong_import(module, name)
+        ]
+        found += too_long(module, source, tree)
+    return found
+
+
+def test_the_project_keeps_its_rules():
+    assert violations(ROOT) == []
+
+
+def test_every_part_has_its_rules():
+    parts = {part_of(module) for module in sources(ROOT) if module.startswith("agent.")}
+    assert parts == set(ALLOWED)
+    assert len(sources(ROOT)) > 60
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("agent/core/extra.py", "import agent.sandbox.runner"),
+        ("agent/core/extra.py", "from agent.competitions import loading"),
+        ("agent/core/extra.py", "def later():\n    import torch"),
+        ("agent/core/extra.py", "from .. import training"),
+        ("agent/core/extra.py", "import sklearn"),
+        ("agent/evaluation/extra.py", "from agent.core.records import Turn"),
+        ("agent/evaluation/extra.py", "import torch"),
+        ("agent/sandbox/extra.py", "from agent.competitions.loading import load_competition"),
+        ("agent/competitions/extra.py", "from agent.sandbox.runner import WarmRunner"),
+        ("agent/wrappers/extra.py", "from agent.training.batch import update_batch"),
+        ("agent/wrappers/extra.py", "import verl"),
+        ("agent/training/extra.py", "from agent.sandbox.runner import WarmRunner"),
+        ("agent/training/extra.py", "from agent.competitions.loading import load_competition"),
+        ("agent/training/extra.py", "import agent.rollout"),
+        ("agent/training/extra.py", "from agent import rollout"),
+        ("agent/training/extra.py", "from agent.wrappers.scripted_policy import replay"),
+        ("agent/training/extra.py", "from verl import DataProto"),
+        ("agent/core/extra.py", "import snakemake"),
+        ("agent/__init__.py", "import agent.core"),
+        ("scripts/extra.py", "from scripts.evaluate import main"),
+        ("scripts/extra.py", "import evaluate"),
+        ("scripts/extra.py", "import snakemake"),
+        ("scripts/extra.py", "import verl"),
+        ("agent/core/extra.py", "x = 1\n" * (FILE_LINES + 1)),
+        ("agent/core/extra.py", "def f():\n" + "    x = 1\n" * FUNCTION_LINES),
+        ("scripts/extra.py", "class C:\n    def f(self):\n" + "        x = 1\n" * FUNCTION_LINES),
+    ],
+)
+def test_a_planted_violation_is_caught(tmp_path, path, code):
+    planted = tmp_path / path
+    planted.parent.mkdir(parents=True)
+    planted.write_text(code)
+    assert len(violations(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("agent/core/extra.py", "import json\nfrom agent.core.records import Turn\nimport pyarrow"),
+        ("agent/core/extra.py", "from . import records"),
+        ("agent/core/local_model.py", "import torch"),
+        ("agent/wrappers/verl_extra.py", "import verl\nfrom agent.core import records"),
+        ("agent/training/extra.py", "from agent.wrappers.verl_wrapper import ppo_update"),
+        ("agent/rollout.py", "from agent.sandbox.runner import WarmRunner"),
+        ("scripts/extra.py", "import tyro\nfrom agent.rollout import play"),
+        ("agent/core/extra.py", "x = 1\n" * FILE_LINES),
+        ("agent/core/extra.py", "def f():\n" + "    x = 1\n" * (FUNCTION_LINES - 1)),
+    ],
+)
+def test_what_is_allowed_is_not_reported(tmp_path, path, code):
+    fine = tmp_path / path
+    fine.parent.mkdir(parents=True)
+    fine.write_text(code)
+    assert violations(tmp_path) == []

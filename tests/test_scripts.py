@@ -1,0 +1,87 @@
+"""The scripts as commands of their own, without the workflow."""
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from checkout import ROOT, SMOKE
+from fingerprint import imported_files
+
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+Command = Callable[..., None]
+# In a help text: an option, what it takes, and no word about it before its default.
+UNEXPLAINED = r"(--[a-z-]+) (?:[A-Z{}|\[\]., ]|None)*\((?:required|default)"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    def run(script: str, *arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        runpy.run_path(str(ROOT / f"scripts/{script}.py"), run_name="__main__")
+
+    return run
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_explains_every_option(
+    command: Command, capsys: pytest.CaptureFixture[str], script: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        command(script, "--help")
+    assert end.value.code == 0
+    text = re.sub(r"[│╭╮╰╯─\s]+", " ", capsys.readouterr().out)
+    assert re.findall(UNEXPLAINED, text) == [] and re.findall(
+        UNEXPLAINED, "--x {None}|INT (default"
+    )
+
+
+@pytest.mark.parametrize("script", ["collect_scores", "evaluate_yardsticks", "plot_time_split"])
+def test_a_fingerprint_knows_every_module_that_a_script_loads(script: str) -> None:
+    program = (
+        f"import runpy, sys; runpy.run_path('scripts/{script}.py')\n"
+        "for name, module in sys.modules.items():\n"
+        "    if name.startswith('agent.') and not module.__file__.endswith('__init__.py'):\n"
+        "        print(module.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    loaded = {Path(line) for line in done.stdout.split()}
+    assert loaded and loaded == imported_files(ROOT / f"scripts/{script}.py") & loaded
+
+
+def test_a_fingerprint_knows_modules_that_are_imported_late() -> None:
+    found = {path.name for path in imported_files(ROOT / "scripts/train_rl.py")}
+    assert {"verl_wrapper.py", "verl_update.py", "verl_cpu.py", "rewards.py"} <= found
+    assert not {"teacher.py", "environment.py", "local_model.py"} & found
+
+
+def test_playing_updating_and_evaluating_work_by_hand(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tiny_model: Path,
+    competition_folder: Path,
+) -> None:
+    """With the study's whole configuration, and the base model where the study keeps it."""
+    monkeypatch.chdir(tmp_path)
+    base = shutil.copytree(tiny_model, "results/smoke/base_model")
+    config = yaml.safe_load((ROOT / SMOKE).read_text())
+    config["sampling"] |= {"context_tokens": 512, "max_new_tokens": 8}
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    place = ["--competitions-dir", competition_folder, "--competitions", "engel-mae-outliers"]
+    options = ["--config", "config.yaml", "--num-episodes", 8, *place]
+    command("generate_trajectories", "--model-name", base, *options, "--output-dir", "played")
+    update = ["--trajectories-dir", "played", "--output-dir", "checkpoint"]
+    command("train_rl", *update, "--config", "config.yaml")
+    assert json.loads(Path("checkpoint/metrics.json").read_text())["episodes"] == 8
+    command("evaluate", "--model-path", "checkpoint", *options, "--output-dir", "evaluated")
+    assert len(pd.read_csv("evaluated/scores.csv")) == 8
