@@ -207,6 +207,15 @@ def test_the_workflow_stops_before_any_job_with_one_line(tmp_path: Path) -> None
     )
 
 
+def test_values_given_on_the_command_line_have_their_types(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    given = ["seeds=[0,1,2]", "ppo={learning_rate: 0.01}", "study=other"]
+    done = snakemake(folder, "--dry-run", "--printshellcmds", "--config", *given)
+    assert done.returncode == 0, done.stderr
+    assert "results/other/seed2/iteration1/checkpoint" in done.stdout
+    assert '"learning_rate": 0.01' in done.stdout
+
+
 def test_a_key_given_on_the_command_line_is_named_as_such(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
     done = snakemake(folder, "--dry-run", "--config", "typo=1")

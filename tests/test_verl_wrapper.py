@@ -189,12 +189,12 @@ def test_observation_tokens_get_no_gradient(reference: Path) -> None:
             rows = verl.response_rows(random_batch(4, seed=3), 4)
             mask = rows["response_mask"]
             torch.manual_seed(0)
-            rows["old_log_probs"] = torch.full(mask.shape, -5.0)
+            rows["old_log_probs"] = rows["ref_log_prob"] = torch.full(mask.shape, -5.0)
             for key in ("values", "advantages", "returns"):
                 noisy = torch.randn(mask.shape) + noise * torch.randn(mask.shape) * (1 - mask)
                 rows[key] = noisy
             actor = verl.verl_workers.build_actor(reference, SETTINGS)
-            critic = verl.verl_workers.build_critic(reference, SETTINGS, seed=0)
+            critic = verl.verl_workers.build_critic(reference, SETTINGS)
             trained = [
                 verl.verl_workers.train(worker, rows, SETTINGS) for worker in (actor, critic)
             ]

@@ -108,6 +108,8 @@ def test_the_report_is_written(study: Path) -> None:
 
 def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
+    for prepared in ("competitions", "timing"):
+        shutil.copytree(study / "results" / prepared, folder / "results" / prepared)
     done = snakemake(folder, "--cores", "1", "--quiet", "rules")
     assert done.returncode == 0, done.stderr[-4000:]
     compared = [
@@ -120,6 +122,19 @@ def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Pat
     for path in compared:
         again = folder / path.relative_to(study)
         assert again.read_bytes() == path.read_bytes(), f"{path.name} differs"
+
+
+def test_a_damaged_shard_fails_one_job_and_nothing_else_is_lost(edited: Path) -> None:
+    results = edited / "results/smoke"
+    shard = results / "seed0/iteration2/trajectories/shard1.parquet"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    done = snakemake(edited, "--cores", "2", "--quiet", "all")
+    assert done.returncode == 1
+    log = (results / "logs/seed0/iteration2/train_rl.log").read_text()
+    assert log.splitlines()[-1].startswith(f"error: {shard.relative_to(edited)}: damaged")
+    assert (results / "seed0/iteration1/checkpoint/model/model.safetensors").is_file()
+    assert (results / "scores.csv").is_file() and (results / "headline.json").is_file()
+    assert not (results / "seed0/iteration2/checkpoint").exists()
 
 
 def change(key: str, value: object) -> Edit:
