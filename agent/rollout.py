@@ -99,6 +99,7 @@ def play(
         if progress.disable:
             print(f"turn {turn + 1}/{settings.max_turns}: {living} episodes", flush=True)
 
+    executed_before = stopwatch.seconds.get("execute", 0.0)
     trajectories = play_episodes(
         policy,
         [
@@ -117,7 +118,8 @@ def play(
     turns = [turn for trajectory in trajectories for turn in trajectory.turns]
     graded = sum(turn.grade_seconds for turn in turns)
     worked = graded + sum(turn.execute_seconds for turn in turns)
-    stopwatch.move("execute", "grade", graded / worked if worked else 0.0)
+    executed = stopwatch.seconds.get("execute", 0.0) - executed_before
+    stopwatch.move("execute", "grade", executed * graded / worked if worked else 0.0)
     return trajectories
 
 

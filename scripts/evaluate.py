@@ -1,7 +1,8 @@
 """Play evaluation episodes with a model and grade them on the final half of the answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -26,13 +27,23 @@ from agent.rollout import (
 
 
 @dataclass(frozen=True)
+class EvaluationSettings:
+    temperature: float
+    episodes: int
+    curve_iterations: tuple[int, ...]
+    curve_episodes: int
+
+
+@dataclass(frozen=True)
 class Arguments:
     model_path: Path
     """folder of the model to evaluate: a base model or a checkpoint"""
     config: str
-    """YAML file, or inline JSON, with the sections sampling, episode and sandbox"""
+    """YAML file, or inline JSON: sampling, episode, sandbox, and evaluation for its temperature"""
     output_dir: Path
     """folder that receives episodes.parquet, scores.csv and turns.csv"""
+    temperature: float | None = None
+    """sampling temperature; that of the section evaluation when none is given"""
     num_episodes: int = 10
     """episodes per competition"""
     competitions_dir: Path = Path("results/competitions")
@@ -61,7 +72,7 @@ def main(arguments: Arguments) -> None:
         with stopwatch.phase("import"):
             names = arguments.competitions or find_competitions(folder, "held_out")
             known = load_competitions(folder, names)
-            model = LocalModel(arguments.model_path, section(config, "sampling", SamplingSettings))
+            model = LocalModel(arguments.model_path, _sampling(config, arguments.temperature))
         episodes = arguments.num_episodes * len(known)
         played = play(
             model,
@@ -82,6 +93,12 @@ def main(arguments: Arguments) -> None:
         write_csv(output / "scores.csv", scores)
     stopwatch.write(arguments.timing)
     print(f"{episodes} episodes, mean score {scores['score'].mean():.3f}, in {output}")
+
+
+def _sampling(config: dict[str, Any], temperature: float | None) -> SamplingSettings:
+    if temperature is None:
+        temperature = section(config, "evaluation", EvaluationSettings).temperature
+    return replace(section(config, "sampling", SamplingSettings), temperature=temperature)
 
 
 if __name__ == "__main__":

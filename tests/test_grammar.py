@@ -166,7 +166,7 @@ def test_the_task_is_read_from_the_words_of_the_description(prediction, output):
     columns = "id,p0,p1,p2" if prediction == "probabilities" else "id,target"
     description = (
         f"# A title: with a colon\ntask: {kind}\nmetric: a metric (lower is better)\n"
-        f"condition: a condition\nrows: few (9 train, 9 test)\ncolumns: few (1)\n"
+        f"condition: a condition\nrows: few\ncolumns: few\n"
         f"submission: {columns} ({SUBMISSION_MEANING[prediction]})\n\nabout\n"
     )
     task = read_task(description)

@@ -123,13 +123,14 @@ def describe(entry: Entry, tables: Tables) -> str:
         f"metric: {metric.title} ({better} is better)",
         f"condition: {CONDITIONS[entry.condition].sentence}",
         *_order(problem.ordered, "lag1" in features),
-        f"rows: {_amount(len(tables.train), 60, 150)} "
-        f"({len(tables.train)} train, {len(tables.test)} test)",
-        f"columns: {_amount(len(features), 4, 30)} ({len(features)})",
+        f"rows: {_amount(len(tables.train), 60, 150)}",
+        f"columns: {_amount(len(features), 4, 30)}",
         f"submission: {columns} ({SUBMISSION_MEANING[metric.prediction]})",
     ]
     origin = [
         problem.about,
+        f"train.csv has {len(tables.train)} rows, test.csv {len(tables.test)}, "
+        f"with {len(features)} columns to predict from.",
         f"data: {problem.data_set.about}",
         f"source: {problem.data_set.source}",
         f"copyright: {problem.data_set.copyright}",

@@ -28,11 +28,10 @@ class Stopwatch:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
 
-    def move(self, source: str, target: str, share: float) -> None:
-        """Count `share` of one phase's seconds as another's."""
-        moved = self.seconds.get(source, 0.0) * share
-        self.seconds[source] = self.seconds.get(source, 0.0) - moved
-        self.seconds[target] = self.seconds.get(target, 0.0) + moved
+    def move(self, source: str, target: str, seconds: float) -> None:
+        """Count some of one phase's seconds as another's."""
+        self.seconds[source] -= seconds
+        self.seconds[target] = self.seconds.get(target, 0.0) + seconds
 
     def write(self, path: Path | None) -> None:
         """Write the job's record; `peak_rss_gib` adds the largest child to this process."""

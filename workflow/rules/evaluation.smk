@@ -22,14 +22,15 @@ rule evaluate:
         folder=subpath(output.scores, parent=True),
         names=evaluated_names,
         policy=evaluated_policy,
+        temperature=config["evaluation"]["temperature"],
         episodes=evaluation_episodes,
         sampling_seed=sampling_seed,
         settings=sections("sampling", "episode", "sandbox"),
         code=fingerprint("evaluate", PROMPTS),
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
-        "--competitions {params.names} --num-episodes {params.episodes} "
-        "--policy {params.policy} --seed {wildcards.seed} --iteration {wildcards.iteration} "
+        "--temperature {params.temperature} --competitions {params.names} --num-episodes "
+        "{params.episodes} --policy {params.policy} --seed {wildcards.seed} --iteration {wildcards.iteration} "
         "--sampling-seed {params.sampling_seed} --workers {threads} "
         "--output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
 
