@@ -28,3 +28,4 @@ rule all:
         rules.plot_action_mix.output,
         rules.plot_training_metrics.output,
         rules.plot_time_split.output,
+        published(SEEDS, ITERATIONS) if config["training"]["wandb_project"] else [],

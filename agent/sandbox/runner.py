@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ class WarmRunner:
         self.limits = limits
         self._modules = list(modules)
         self._starting = threading.Lock()
+        self._idle: deque[socket.socket] = deque()  # connections, each to a supervisor of its own
         self._ready = False
 
     def __enter__(self) -> "WarmRunner":
@@ -94,6 +96,8 @@ class WarmRunner:
         with contextlib.suppress(ProcessLookupError):  # it may not have come to life
             os.killpg(self._zygote.pid, signal.SIGKILL)
         self._zygote.wait()
+        for connection in self._idle:
+            connection.close()
         shutil.rmtree(self._folder)
 
     def run(self, program: str, public: Path) -> Execution:
@@ -118,14 +122,28 @@ class WarmRunner:
             "memory_mb": self.limits.memory_mb,
             "file_mb": self.limits.file_mb,
         }
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(self._address)
+        connection = self._connection()
+        try:
             connection.sendall(json.dumps(request).encode() + b"\n")
-            line = connection.makefile("rb").readline()
+            with connection.makefile("rb") as answer:
+                line = answer.readline()
+        except OSError:
+            line = b""
         if not line:
+            connection.close()
             raise RuntimeError("sandbox: the supervisor of a program died; is memory short?")
+        self._idle.append(connection)
         reply: dict[str, float | None] = json.loads(line)
         return reply
+
+    def _connection(self) -> socket.socket:
+        """To an idle supervisor, or to a new one when all are busy."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(self._address)
+            return connection
 
     def _execution(
         self, reply: dict[str, float | None], work: Path, printed: BinaryIO

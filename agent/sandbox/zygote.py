@@ -1,9 +1,10 @@
 """The fork server: a process that has imported the libraries once and forks a child per program.
 
-Started as `python -P zygote.py SOCKET MODULE...`. For every connection it forks a
-supervisor, which forks the program, waits for it under a wall-clock limit, kills whatever is left
-of its process tree and answers with one JSON line. The zygote imports and forks, nothing else: an
-OpenMP region run here would make forked children hang, so it computes nothing and owns no thread.
+Started as `python -P zygote.py SOCKET MODULE...`. For every connection it forks a supervisor, which
+runs one program after the other: it forks the program, waits for it under a wall-clock limit, kills
+whatever is left of its process tree and answers with one JSON line. Supervisors stay, because a fork
+of this much memory costs milliseconds. Zygote and supervisors import and fork, nothing else: an
+OpenMP region run here would make forked children hang, so they compute nothing and own no thread.
 
 Limits come from setrlimit(2); orphans are caught by PR_SET_CHILD_SUBREAPER, prctl(2).
 """
@@ -69,10 +70,15 @@ def _supervise(connection: socket.socket) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    request = json.loads(connection.makefile("rb").readline())
-    started = time.monotonic()
-    # Blocked before the fork, so that a program that ends at once is not missed.
+    # Blocked before any fork, so that a program that ends at once is not missed.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    for request in connection.makefile("rb"):
+        connection.sendall(json.dumps(_run(connection, json.loads(request))).encode() + b"\n")
+    os._exit(0)
+
+
+def _run(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+    started = time.monotonic()
     child = os.fork()
     if child == 0:
         connection.close()
@@ -80,9 +86,7 @@ def _supervise(connection: socket.socket) -> NoReturn:
         _become_program(request)
     status = _wait(child, started + request["seconds"])
     _kill_tree()
-    reply = {"status": status, "seconds": time.monotonic() - started}
-    connection.sendall(json.dumps(reply).encode() + b"\n")
-    os._exit(0)
+    return {"status": status, "seconds": time.monotonic() - started}
 
 
 def _wait(child: int, deadline: float) -> int | None:

@@ -49,27 +49,27 @@ CLASSIFIERS: dict[str, tuple[str, ...]] = {
 }
 REGRESSORS: dict[str, tuple[str, ...]] = {
     "linear_model.Ridge": ("alpha=1.0", "alpha=30.0"),
-    "linear_model.LassoCV": ("cv=4",),
+    "linear_model.LassoCV": ("alphas=20, cv=4",),
     "linear_model.HuberRegressor": ("max_iter=300",),
     "linear_model.QuantileRegressor": ("alpha=0.001",),
     "linear_model.PoissonRegressor": ("alpha=0.1, max_iter=300",),
     "neighbors.KNeighborsRegressor": ("n_neighbors=5", "n_neighbors=20"),
     "tree.DecisionTreeRegressor": ("max_depth=3", "max_depth=10"),
     "ensemble.RandomForestRegressor": (
-        "n_estimators=40, max_features=0.5, random_state=0",
-        "n_estimators=40, max_features=0.5, min_samples_leaf=5, random_state=0",
+        "n_estimators=25, max_features=0.5, random_state=0",
+        "n_estimators=25, max_features=0.5, min_samples_leaf=5, random_state=0",
     ),
     "ensemble.ExtraTreesRegressor": (
-        "n_estimators=40, random_state=0",
-        "n_estimators=40, min_samples_leaf=5, random_state=0",
+        "n_estimators=25, random_state=0",
+        "n_estimators=25, min_samples_leaf=5, random_state=0",
     ),
     "ensemble.HistGradientBoostingRegressor": (
         "max_iter=40, max_leaf_nodes=7, random_state=0",
         'loss="absolute_error", max_iter=40, max_leaf_nodes=7, random_state=0',
     ),
     "ensemble.GradientBoostingRegressor": (
-        "n_estimators=40, max_depth=2, subsample=0.7, random_state=0",
-        'loss="huber", n_estimators=40, max_depth=2, subsample=0.7, random_state=0',
+        "n_estimators=25, learning_rate=0.2, max_depth=2, random_state=0",
+        'loss="huber", n_estimators=25, learning_rate=0.2, max_depth=2, random_state=0',
     ),
     "dummy.DummyRegressor": ("", 'strategy="median"'),
 }

@@ -66,6 +66,17 @@ def previous_option(wildcards):
     return " ".join(f"--previous {folder}" for folder in previous_checkpoint(wildcards))
 
 
+def published(seeds, iterations):
+    pattern = f"{STUDY}/wandb/seed{{seed}}/iteration{{iteration}}.json"
+    return expand(pattern, seed=seeds, iteration=iterations)
+
+
+def published_before(wildcards):
+    """W&B refuses steps that come late, so iterations are sent one after the other."""
+    iteration = int(wildcards.iteration)
+    return published(wildcards.seed, iteration - 1) if iteration > 1 else []
+
+
 def folder_of_shards(wildcards, input):
     return Path(input.shards[0]).parent
 

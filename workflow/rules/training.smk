@@ -88,3 +88,25 @@ rule train_rl:
         "--iteration {wildcards.iteration} --seed {wildcards.seed} "
         "--output-dir {output.checkpoint} --metrics {output.metrics} "
         "--tensorboard {params.tensorboard} --timing {output.timing} > {log} 2>&1"
+
+
+rule publish_metrics:
+    """Send an iteration's metrics to Weights & Biases, in order; only if a project is named."""
+    input:
+        metrics=f"{STUDY}/{STEP}/metrics.json",
+        before=published_before,
+    output:
+        f"{STUDY}/wandb/seed{{seed}}/iteration{{iteration}}.json",
+    log:
+        f"{STUDY}/logs/{STEP}/publish_metrics.log",
+    conda:
+        "../../envs/training.yaml"
+    params:
+        project=config["training"]["wandb_project"],
+        study=config["study"],
+        folder=f"{STUDY}/wandb/seed{{seed}}",
+        code=fingerprint("publish_metrics"),
+    shell:
+        "python scripts/publish_metrics.py --metrics {input.metrics} --project {params.project:q} "
+        "--study {params.study} --seed {wildcards.seed} --iteration {wildcards.iteration} "
+        "--folder {params.folder} --output {output} > {log} 2>&1"
