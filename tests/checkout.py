@@ -12,13 +12,14 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SMOKE = "config/smoke.yaml"
-# One thread per process, as in the Makefile; nothing is ever fetched.
+# One thread per process, as in the Makefile; nothing is ever fetched or sent.
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "WANDB_MODE": "offline",
 }
 
 

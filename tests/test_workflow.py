@@ -1,6 +1,7 @@
 """The workflow: its form, a whole run in miniature, and what an edit runs again."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from checkout import ROOT, configure, copy_repository, jobs_to_run, replace_in, run, snakemake
+from wandb.proto import wandb_internal_pb2
+from wandb.sdk.internal.datastore import DataStore
 
 FIGURES = (
     "plot_learning_curves",
@@ -167,6 +170,12 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "teacher": (change("teacher.mistakes", 0.1), PLAYING),
     "episode": (change("episode.max_turns", 1), PLAYING),
+    "evaluation temperature": (
+        change("evaluation.temperature", 0.4),
+        {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}
+        | {"evaluate_yardsticks"}
+        | ANALYSIS - {"plot_training_metrics"},
+    ),
     "resamples": (change("statistics.resamples", 300), COMPARED),
     "reward code": (
         edit("agent/training/rewards.py", "max(0.0, turn", "max(0.1, turn"),
@@ -199,6 +208,32 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(edited: Path, na
     apply, expected = EDITS[name]
     apply(edited)
     assert pending(edited) == expected
+
+
+def test_metrics_of_a_finished_study_are_published_without_running_it_again(edited: Path) -> None:
+    configure(edited, "training.wandb_project", "mine")
+    done = snakemake(edited, "--cores", "2", "all")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert set(re.findall(r"^rule (\w+):$", done.stderr, re.MULTILINE)) == {"publish_metrics"}
+    for iteration in (1, 2):
+        sent = edited / f"results/smoke/wandb/seed0/iteration{iteration}.json"
+        assert json.loads(sent.read_text())["run"] == "smoke-seed0"
+    logs = sorted((edited / "results/smoke/wandb/seed0/wandb").glob("offline-run-*/run-*.wandb"))
+    metrics = json.loads((edited / "results/smoke/seed0/iteration2/metrics.json").read_text())
+    assert logged(logs[-1])["explained_variance"] == metrics["explained_variance"]
+
+
+def logged(file: Path) -> dict[str, float]:
+    """The last row of metrics in a file of W&B."""
+    store = DataStore()
+    store.open_for_scan(str(file))
+    rows = []
+    while (packed := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(packed)
+        if record.history.item:
+            rows.append({i.key or i.nested_key[0]: i.value_json for i in record.history.item})
+    return {key: float(value) for key, value in rows[-1].items() if key != "_wandb"}
 
 
 def pending(folder: Path) -> set[str]:
