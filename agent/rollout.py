@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from agent.core.episode import EpisodeKey, EpisodeLimits, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Trajectory
 from agent.core.timing import Stopwatch
+from agent.sandbox.executions import read_executions, write_executions
 from agent.sandbox.remembering import RememberingGrader, RememberingRunner
 from agent.sandbox.runner import ProgramLimits, WarmRunner
 from agent.training.teacher import Teacher, TeacherSettings, draw_attempts, read_task
@@ -50,16 +51,33 @@ class Sandbox:
 
 
 @contextmanager
-def open_sandbox(settings: SandboxSettings) -> Iterator[Sandbox]:
-    """Start the fork server; it imports its libraries while the caller loads a model."""
+def open_sandbox(settings: SandboxSettings, earlier: Sequence[Path] = ()) -> Iterator[Sandbox]:
+    """Start the fork server; it imports its libraries while the caller loads a model.
+
+    Programs found in the files of `earlier` executions are not run again.
+    """
     limits = ProgramLimits(
         settings.seconds, settings.memory_mb, settings.file_mb, settings.output_kb
     )
     with WarmRunner(limits, settings.modules) as runner:
         if settings.remember_programs:
-            yield Sandbox(RememberingRunner(runner), RememberingGrader())
+            files = [read_executions(path, _conditions(settings)) for path in earlier]
+            known = {key: execution for file in files for key, execution in file.items()}
+            yield Sandbox(RememberingRunner(runner, known), RememberingGrader())
         else:
             yield Sandbox(runner, grade)
+
+
+def save_executions(path: Path | None, sandbox: Sandbox, settings: SandboxSettings) -> None:
+    """Write what was executed in this sandbox and not before; nothing when it does not remember."""
+    if path is not None:
+        runner = sandbox.runner
+        new = runner.new if isinstance(runner, RememberingRunner) else {}
+        write_executions(path, new, _conditions(settings))
+
+
+def _conditions(settings: SandboxSettings) -> str:
+    return json.dumps(asdict(settings), sort_keys=True)
 
 
 def load_competitions(folder: Path, names: Sequence[str]) -> list[Competition]:

@@ -30,6 +30,7 @@ from agent.rollout import (
     open_sandbox,
     play,
     play_teacher,
+    save_executions,
 )
 from agent.training.batch import summary
 from agent.training.teacher import TeacherSettings
@@ -56,6 +57,8 @@ class Arguments:
     """training competitions; all prepared ones when none is given"""
     workers: int = 1
     """programs that run at the same time"""
+    executions_to: Path | None = None
+    """file for the executions of this job, for later ones"""
     timing: Path | None = None
     """file for the record of where the time went"""
 
@@ -67,7 +70,8 @@ def main(arguments: Arguments) -> None:
     folder = arguments.competitions_dir
     known = load_competitions(folder, arguments.competitions or find_competitions(folder, "train"))
     check_free(arguments.output_dir)
-    with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
+    limits = section(config, "sandbox", SandboxSettings)
+    with open_sandbox(limits) as sandbox:
         if settings.source == "warm_start":
             _warm_start(config, known, sandbox, arguments, stopwatch)
         else:
@@ -75,6 +79,7 @@ def main(arguments: Arguments) -> None:
                 fetch_model(settings.source, settings.revision, output)
         played = _play(config, settings.gate_episodes, known, sandbox, arguments, stopwatch)
     _check_gate(summary(played), settings, arguments.output_dir)
+    save_executions(arguments.executions_to, sandbox, limits)
     stopwatch.write(arguments.timing)
 
 

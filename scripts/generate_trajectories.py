@@ -19,6 +19,7 @@ from agent.rollout import (
     load_competitions,
     open_sandbox,
     play,
+    save_executions,
 )
 
 
@@ -46,6 +47,10 @@ class Arguments:
     """how many episodes other shards play before these: decides who plays what"""
     workers: int = 1
     """programs that run at the same time"""
+    executions_from: tuple[Path, ...] = ()
+    """files of earlier executions, which are not repeated"""
+    executions_to: Path | None = None
+    """file for the executions of this job, for later ones"""
     timing: Path | None = None
     """file for the record of where the time went"""
 
@@ -54,7 +59,8 @@ def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("generate_trajectories", str(arguments.output_dir))
     config = read_config(arguments.config)
     episodes, folder = arguments.num_episodes, arguments.competitions_dir
-    with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
+    settings = section(config, "sandbox", SandboxSettings)
+    with open_sandbox(settings, arguments.executions_from) as sandbox:
         with stopwatch.phase("import"):
             names = arguments.competitions or find_competitions(folder, "train")
             known = load_competitions(folder, names)
@@ -71,6 +77,7 @@ def main(arguments: Arguments) -> None:
     with stopwatch.phase("write"):
         shard = arguments.output_dir / f"shard{arguments.shard}.parquet"
         write_trajectories(shard, trajectories, facts={})
+        save_executions(arguments.executions_to, sandbox, settings)
     stopwatch.write(arguments.timing)
     print(f"{episodes} episodes in {shard}")
 

@@ -1,6 +1,6 @@
 """Send one iteration's metrics to Weights & Biases; a run's iterations share one W&B run.
 
-WANDB_MODE=offline writes to disk alone, for machines without a network: `wandb sync` sends it later.
+WANDB_MODE=offline writes to disk alone, where there is no network; `wandb sync` sends it later.
 """
 
 import json

@@ -19,7 +19,7 @@ SUBMIT = "open('submission.csv', 'w').write(open('sample_submission.csv').read()
 
 @pytest.fixture
 def remembering(runner) -> RememberingRunner:
-    return RememberingRunner(runner)
+    return RememberingRunner(runner, {})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_different_programs_do_not_wait_for_each_other(remembering, wine):
 
 def test_a_time_out_is_tried_again(wine):
     with WarmRunner(ProgramLimits(0.1, 1024, 1, 1), []) as impatient:
-        remembering = RememberingRunner(impatient)
+        remembering = RememberingRunner(impatient, {})
         for _ in range(2):
             assert remembering.run("import time\ntime.sleep(9)", wine.public).outcome == "timed_out"
         assert remembering.executed == 2

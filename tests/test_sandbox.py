@@ -51,6 +51,14 @@ def wait_until(condition, seconds: float = 5.0) -> bool:
     return condition()
 
 
+def test_programs_after_one_another_share_a_supervisor_and_nothing_else(run):
+    first = run("import builtins, os\nbuiltins.left = 1\nprint(os.getppid(), os.getpid())")
+    second = run("import builtins, os\nprint(os.getppid(), os.getpid(), hasattr(builtins, 'left'))")
+    assert first.output.split()[0] == second.output.split()[0]
+    assert first.output.split()[1] != second.output.split()[1]
+    assert second.output.split()[2] == "False"
+
+
 def test_what_a_program_prints_comes_back_in_order(run):
     execution = run("import sys\nprint('first')\nprint('second', file=sys.stderr)\nprint('third')")
     assert outcome(execution) == ("ok", "", "")

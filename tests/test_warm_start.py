@@ -71,6 +71,18 @@ def test_the_mask_covers_what_the_assistant_wrote_and_the_end_of_its_turns(
         assert len(ids) == len(mask) and mask[-1] == 1 and ids[-1] == tokenizer.eos_token_id
 
 
+def test_a_frequent_line_is_one_token_or_a_call_and_its_arguments():
+    line = "model = linear_model.Ridge(alpha=1.0)\n"
+    trained = train_tokenizer([f"X, y = a, b\n{line}position: 0.25\n"] * 50, 400)
+    ids = trained.encode(f"X, y = a, b\n{line}position: 0.75\n")
+    assert [trained.decode([token]) for token in ids[:3]] == [
+        "X, y = a, b\n",
+        "model = linear_model.Ridge(",
+        "alpha=1.0)\n",
+    ]
+    assert trained.decode(ids[3:]) == "position: 0.75\n" and trained.decode(ids[3]) == "position: "
+
+
 def test_an_episode_is_encoded_as_the_template_renders_it(tokenizer, encoded, written):
     for (ids, _), trajectory in zip(encoded, written, strict=True):
         chat = [{"role": m.role, "content": m.content} for m in trajectory.messages[:-1]]

@@ -127,6 +127,20 @@ def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Pat
         assert again.read_bytes() == path.read_bytes(), f"{path.name} differs"
 
 
+def test_no_program_of_a_run_is_executed_twice(study: Path) -> None:
+    results = study / "results/smoke"
+    files = [
+        results / "base_model_executions.parquet",
+        *sorted(results.glob("seed0/iteration1/executions/*.parquet")),
+        *sorted(results.glob("seed0/iteration2/executions/*.parquet")),
+    ]
+    base, *shards, third, fourth = (
+        set(map(tuple, pd.read_parquet(file)[["program", "public"]].to_numpy())) for file in files
+    )
+    assert base and third and fourth
+    assert not (third | fourth) & base.union(*shards)
+
+
 def test_a_damaged_shard_fails_one_job_and_nothing_else_is_lost(edited: Path) -> None:
     results = edited / "results/smoke"
     shard = results / "seed0/iteration2/trajectories/shard1.parquet"

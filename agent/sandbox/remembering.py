@@ -2,11 +2,13 @@
 
 import hashlib
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from agent.core.competition import Competition, InvalidSubmissionError
 from agent.core.environment import Execution, ProgramRunner, grade
+from agent.sandbox.executions import Key
 
 
 class RememberingRunner:
@@ -15,12 +17,14 @@ class RememberingRunner:
     Exact, not approximate: children of the fork server start from one image with fixed random
     seeds, so a program's submission depends on nothing else. Time-outs are not remembered, and a
     remembered run takes no time. Threads asking for the same program wait for one execution.
+    `known` are executions of earlier jobs, `new` those of this one.
     """
 
-    def __init__(self, runner: ProgramRunner) -> None:
+    def __init__(self, runner: ProgramRunner, known: Mapping[Key, Execution]) -> None:
         self._runner = runner
-        self._results: dict[tuple[str, Path], Execution] = {}
-        self._running: dict[tuple[str, Path], threading.Lock] = {}
+        self._results = {key: replace(known[key], seconds=0.0) for key in known}
+        self._running: dict[Key, threading.Lock] = {}
+        self.new: dict[Key, Execution] = {}
         self._guard = threading.Lock()
         self.asked = 0
         self.executed = 0
@@ -40,6 +44,8 @@ class RememberingRunner:
             execution = self._runner.run(program, public)
             with self._guard:
                 self.executed += 1
+                if execution.outcome != "timed_out":
+                    self.new[key] = execution
             if execution.outcome != "timed_out":
                 self._results[key] = replace(execution, seconds=0.0)
             return execution

@@ -2,9 +2,10 @@
 
 Started as `python -P zygote.py SOCKET MODULE...`. For every connection it forks a supervisor, which
 runs one program after the other: it forks the program, waits for it under a wall-clock limit, kills
-whatever is left of its process tree and answers with one JSON line. Supervisors stay, because a fork
-of this much memory costs milliseconds. Zygote and supervisors import and fork, nothing else: an
-OpenMP region run here would make forked children hang, so they compute nothing and own no thread.
+whatever is left of its process tree and answers with one JSON line. Supervisors stay, because
+forking this much memory costs milliseconds. Zygote and supervisors import and fork, nothing else:
+an OpenMP region run here would make forked children hang, so they compute nothing and own no
+thread.
 
 Limits come from setrlimit(2); orphans are caught by PR_SET_CHILD_SUBREAPER, prctl(2).
 """

@@ -76,7 +76,7 @@ REGRESSORS: dict[str, tuple[str, ...]] = {
 FEATURES: dict[str, str] = {
     "as they are": "",
     "clipped": (
-        "low, high = X.quantile(0.05), X.quantile(0.95)\n"
+        "low, high = X.quantile([0.05, 0.95]).to_numpy()\n"
         "X, T = X.clip(low, high, axis=1), T.clip(low, high, axis=1)\n"
     ),
     "logarithmic": ("X, T = np.sign(X) * np.log1p(np.abs(X)), np.sign(T) * np.log1p(np.abs(T))\n"),

@@ -56,6 +56,16 @@ def playing_model(wildcards):
     return checkpoint(wildcards.seed, int(wildcards.iteration) - 1)
 
 
+def earlier_executions(wildcards):
+    """What a run has executed so far on training competitions, the base model's warm start first."""
+    shards = expand(
+        f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/executions/shard{{shard}}.parquet",
+        iteration=range(1, int(wildcards.iteration)),
+        shard=SHARDS,
+    )
+    return [f"{STUDY}/base_model_executions.parquet", *shards]
+
+
 def previous_checkpoint(wildcards):
     """What an update continues from: nothing but the base model for the first."""
     iteration = int(wildcards.iteration)

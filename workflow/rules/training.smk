@@ -4,6 +4,7 @@ rule base_model:
         competitions=prepared("train"),
     output:
         model=directory(f"{STUDY}/base_model"),
+        executions=f"{STUDY}/base_model_executions.parquet",
         timing=f"{STUDY}/timing/base_model.json",
     log:
         f"{STUDY}/logs/base_model.log",
@@ -19,7 +20,8 @@ rule base_model:
         code=fingerprint("base_model", PROMPTS, without=("agent/training/rewards.py",)),
     shell:
         "python scripts/base_model.py --config {params.settings:q} --competitions {params.names} "
-        "--output-dir {output.model} --workers {threads} --timing {output.timing} > {log} 2>&1"
+        "--output-dir {output.model} --executions-to {output.executions} --workers {threads} "
+        "--timing {output.timing} > {log} 2>&1"
 
 
 rule generate_trajectories:
@@ -27,8 +29,10 @@ rule generate_trajectories:
     input:
         model=playing_model,
         competitions=prepared("train"),
+        executions=earlier_executions,
     output:
         shard=f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
+        executions=f"{STUDY}/{STEP}/executions/shard{{shard}}.parquet",
         timing=f"{STUDY}/timing/{STEP}/shard{{shard}}.json",
     log:
         f"{STUDY}/logs/{STEP}/shard{{shard}}.log",
@@ -50,6 +54,7 @@ rule generate_trajectories:
         "--num-episodes {params.episodes} --seed {wildcards.seed} "
         "--iteration {wildcards.iteration} --shard {wildcards.shard} "
         "--first-episode {params.first} --workers {threads} --output-dir {params.folder} "
+        "--executions-from {input.executions} --executions-to {output.executions} "
         "--timing {output.timing} > {log} 2>&1"
 
 
