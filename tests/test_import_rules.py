@@ -41,7 +41,7 @@ OUTSIDE = {
     "agent.grading": set(),
     "agent.rollout": {"tqdm"},
 }
-SCRIPTS_MAY = {"tyro"}
+SCRIPTS_MAY = {"tyro", "wandb"}
 
 
 def sources(root: Path) -> dict[str, Path]:
