@@ -41,6 +41,7 @@ rule generate_trajectories:
     conda:
         "../../envs/rollouts.yaml"
     threads: 1
+    priority: 1  # the runs are the longest chains; evaluations fill the cores they leave idle
     params:
         folder=subpath(output.shard, parent=True),
         names=names("train"),
@@ -79,6 +80,7 @@ rule train_rl:
     conda:
         "../../envs/training.yaml"
     threads: 1
+    priority: 1
     params:
         trajectories=folder_of_shards,
         shards=len(SHARDS),
