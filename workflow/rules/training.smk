@@ -38,10 +38,10 @@ rule generate_trajectories:
         f"{STUDY}/logs/{STEP}/shard{{shard}}.log",
     benchmark:
         f"{STUDY}/benchmarks/{STEP}/shard{{shard}}.tsv"
+    priority: 1  # the runs are the longest chains; evaluations fill the cores they leave idle
     conda:
         "../../envs/rollouts.yaml"
     threads: 1
-    priority: 1  # the runs are the longest chains; evaluations fill the cores they leave idle
     params:
         folder=subpath(output.shard, parent=True),
         names=names("train"),
@@ -77,10 +77,10 @@ rule train_rl:
         f"{STUDY}/logs/{STEP}/train_rl.log",
     benchmark:
         f"{STUDY}/benchmarks/{STEP}/train_rl.tsv"
+    priority: 1
     conda:
         "../../envs/training.yaml"
     threads: 1
-    priority: 1
     params:
         trajectories=folder_of_shards,
         shards=len(SHARDS),
