@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from agent.core.files import unfinished
+from agent.core.parquet import read_table, write_table
 from agent.core.records import SCHEMA_VERSION, Message, Trajectory, Turn
 
 _TURN = pa.struct(
@@ -71,21 +70,13 @@ def write_trajectories(
     metadata = {_VERSION_KEY: str(SCHEMA_VERSION).encode()}
     metadata |= {key.encode(): value.encode() for key, value in facts.items()}
     rows = [_row(trajectory) for trajectory in trajectories]
-    table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
-    with unfinished(path) as partial:
-        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
+    write_table(path, pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata)))
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
     """Read a shard; a damaged, foreign or empty file raises one line that names it."""
     remedy = "delete it and run the workflow again to play it anew"
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except FileNotFoundError as missing:
-        raise FileNotFoundError(f"{path}: no such trajectory file") from missing
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as damage:
-        reason = str(damage).splitlines()[0]
-        raise ValueError(f"{path}: damaged trajectory file ({reason}); {remedy}") from damage
+    table = read_table(path, "trajectory file", remedy)
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION) or not table.schema.equals(SCHEMA):
         raise ValueError(

@@ -8,10 +8,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from agent.core.environment import Execution
-from agent.core.files import unfinished
+from agent.core.parquet import read_table, write_table
 
 Key = tuple[str, Path]  # the program, and the public folder it found beside it
 
@@ -38,16 +37,12 @@ def write_executions(path: Path, executions: Mapping[Key, Execution], conditions
         for (program, public), execution in sorted(executions.items(), key=lambda item: item[0])
     ]
     schema = SCHEMA.with_metadata({"conditions": conditions})
-    with unfinished(path) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, schema), partial, compression="zstd")
+    write_table(path, pa.Table.from_pylist(rows, schema))
 
 
 def read_executions(path: Path, conditions: str) -> dict[Key, Execution]:
     """Read them back; raises `ValueError` for other conditions or a file that is none of ours."""
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as damaged:
-        raise ValueError(f"{path}: damaged: {damaged}; remove it and run again") from damaged
+    table = read_table(path, "executions file", "remove it and run again")
     if not table.schema.equals(SCHEMA):
         raise ValueError(f"{path}: holds no executions; give files that --executions-to wrote")
     if (table.schema.metadata or {}).get(b"conditions") != conditions.encode():

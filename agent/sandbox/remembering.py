@@ -44,9 +44,8 @@ class RememberingRunner:
             execution = self._runner.run(program, public)
             with self._guard:
                 self.executed += 1
-                if execution.outcome != "timed_out":
-                    self.new[key] = execution
             if execution.outcome != "timed_out":
+                self.new[key] = execution
                 self._results[key] = replace(execution, seconds=0.0)
             return execution
 

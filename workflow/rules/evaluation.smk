@@ -29,10 +29,10 @@ rule evaluate:
         code=fingerprint("evaluate", PROMPTS),
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
-        "--temperature {params.temperature} --competitions {params.names} --num-episodes "
-        "{params.episodes} --policy {params.policy} --seed {wildcards.seed} --iteration {wildcards.iteration} "
-        "--sampling-seed {params.sampling_seed} --workers {threads} "
-        "--output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
+        "--temperature {params.temperature} --competitions {params.names} "
+        "--num-episodes {params.episodes} --policy {params.policy} --seed {wildcards.seed} "
+        "--iteration {wildcards.iteration} --sampling-seed {params.sampling_seed} "
+        "--workers {threads} --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
 
 
 rule evaluate_yardsticks:
