@@ -229,8 +229,9 @@ def test_a_program_that_fails_without_a_slip_is_given_up(attempts):
     assert len(set(replies)) > 5
 
 
-def test_a_low_position_is_followed_by_another_family(attempts):
-    replies = answers(attempts, settings(), run(attempts[0].source), "position: 0.20\nbest: 0.20")
+@pytest.mark.parametrize("position", ["0.20", "0.79"])
+def test_a_position_that_can_be_bettered_is_followed_by_another_family(attempts, position):
+    replies = answers(attempts, settings(), run(attempts[0].source), f"position: {position}\n")
     assert attempts[0].choices.family not in {family(attempts, reply) for reply in replies}
 
 

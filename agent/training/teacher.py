@@ -15,6 +15,9 @@ from agent.core.actions import INFO_TYPES, format_action, parse_action
 from agent.core.records import Conversation
 from agent.training.grammar import ProgramChoices, Task, random_program, vary, with_slip
 
+# Of the share of the reference pool a program beats: below, another model family is worth more than
+# another argument. The trained policy inherits the habit when its first programs have become decent.
+_GOOD = 0.8
 _POSITION = re.compile(r"^position: ([0-9.]+)$", re.MULTILINE)
 
 
@@ -92,7 +95,7 @@ class Teacher:
             return last if code.strip() == last.slipped.strip() else _choose(attempts, rng)
         same = [a for a in attempts if a.choices.family == last.choices.family and a is not last]
         other = [a for a in attempts if a.choices.family != last.choices.family]
-        wanted = same if float(position[1]) >= 0.5 and rng.random() < 0.7 else other
+        wanted = same if float(position[1]) >= _GOOD and rng.random() < 0.7 else other
         return _choose(wanted or attempts, rng)
 
 

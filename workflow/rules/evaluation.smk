@@ -32,7 +32,7 @@ rule evaluate:
         "--temperature {params.temperature} --competitions {params.names} "
         "--num-episodes {params.episodes} --policy {params.policy} --seed {wildcards.seed} "
         "--iteration {wildcards.iteration} --sampling-seed {params.sampling_seed} "
-        "--workers {threads} --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
+        "--workers $(({threads} + 1)) --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
 
 
 rule evaluate_yardsticks:

@@ -20,7 +20,7 @@ rule base_model:
         code=fingerprint("base_model", PROMPTS, without=("agent/training/rewards.py",)),
     shell:
         "python scripts/base_model.py --config {params.settings:q} --competitions {params.names} "
-        "--output-dir {output.model} --executions-to {output.executions} --workers {threads} "
+        "--output-dir {output.model} --executions-to {output.executions} --workers $(({threads} + 1)) "
         "--timing {output.timing} > {log} 2>&1"
 
 
@@ -38,6 +38,7 @@ rule generate_trajectories:
         f"{STUDY}/logs/{STEP}/shard{{shard}}.log",
     benchmark:
         f"{STUDY}/benchmarks/{STEP}/shard{{shard}}.tsv"
+    # One program more than threads: while one is graded, the next one runs.
     priority: 1  # the runs are the longest chains; evaluations fill the cores they leave idle
     conda:
         "../../envs/rollouts.yaml"
@@ -54,7 +55,7 @@ rule generate_trajectories:
         "--config {params.settings:q} --competitions {params.names} "
         "--num-episodes {params.episodes} --seed {wildcards.seed} "
         "--iteration {wildcards.iteration} --shard {wildcards.shard} "
-        "--first-episode {params.first} --workers {threads} --output-dir {params.folder} "
+        "--first-episode {params.first} --workers $(({threads} + 1)) --output-dir {params.folder} "
         "--executions-from {input.executions} --executions-to {output.executions} "
         "--timing {output.timing} > {log} 2>&1"
 
