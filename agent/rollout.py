@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -19,7 +20,7 @@ from agent.core.records import Trajectory
 from agent.core.timing import Stopwatch
 from agent.sandbox.executions import read_executions, write_executions
 from agent.sandbox.remembering import RememberingGrader, RememberingRunner
-from agent.sandbox.runner import ProgramLimits, WarmRunner
+from agent.sandbox.runner import ProgramLimits, TierName, WarmRunner
 from agent.training.teacher import Teacher, TeacherSettings, draw_attempts, read_task
 from agent.wrappers.scripted_policy import ScriptedPolicy
 
@@ -28,15 +29,22 @@ from agent.wrappers.scripted_policy import ScriptedPolicy
 class EpisodeSettings:
     prompts: str
     max_turns: int
+    scored_submissions: int
     output_characters: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxSettings:
+    min_tier: TierName
+    start: Literal["warm", "cold"]
     seconds: float
+    cpu_seconds: float
     memory_mb: int
+    processes: int
     file_mb: int
+    scratch_mb: int
+    scratch_files: int
     output_kb: int
     modules: tuple[str, ...]
     remember_programs: bool
@@ -56,10 +64,9 @@ def open_sandbox(settings: SandboxSettings, earlier: Sequence[Path] = ()) -> Ite
 
     Programs found in the files of `earlier` executions are not run again.
     """
-    limits = ProgramLimits(
-        settings.seconds, settings.memory_mb, settings.file_mb, settings.output_kb
-    )
-    with WarmRunner(limits, settings.modules) as runner:
+    given = {field.name: getattr(settings, field.name) for field in fields(ProgramLimits)}
+    limits = ProgramLimits(**given)
+    with WarmRunner(limits, settings.modules, settings.min_tier, start=settings.start) as runner:
         if settings.remember_programs:
             files = [read_executions(path, _conditions(settings)) for path in earlier]
             known = {key: execution for file in files for key, execution in file.items()}
@@ -121,7 +128,9 @@ def play(
     trajectories = play_episodes(
         policy,
         [
-            CompetitionEnvironment(competition, sandbox.runner, sandbox.grader)
+            CompetitionEnvironment(
+                competition, sandbox.runner, sandbox.grader, settings.scored_submissions
+            )
             for competition in competitions
         ],
         keys,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sandboxes import LIMITS
 
 from agent.competitions.folder import prepare_competition
 from agent.competitions.loading import load_competition
@@ -12,7 +13,7 @@ from agent.competitions.suite import find_entry
 from agent.core.competition import Competition
 from agent.core.settings import read_config, section
 from agent.rollout import SandboxSettings
-from agent.sandbox.runner import ProgramLimits, WarmRunner
+from agent.sandbox.runner import WarmRunner
 
 ROOT = Path(__file__).parent.parent
 CONFIG = read_config(str(ROOT / "config/config.yaml"))
@@ -51,8 +52,7 @@ def wine(competitions: dict[str, Competition]) -> Competition:
 def runner() -> Iterator[WarmRunner]:
     """Runs programs with the study's libraries, and stops them earlier."""
     settings = section(CONFIG, "sandbox", SandboxSettings)
-    limits = ProgramLimits(20.0, settings.memory_mb, file_mb=4, output_kb=2)
-    with WarmRunner(limits, settings.modules) as warm:
+    with WarmRunner(LIMITS, settings.modules) as warm:
         warm.wait_until_ready()
         yield warm
 

@@ -25,6 +25,7 @@ def turn(position: float | None = None, outcome: str = "ok", **changes: Any) -> 
         generate_seconds=0.1,
         execute_seconds=0.2,
         grade_seconds=0.0,
+        hack_attempts=(),
         first_token=0,
         last_token=0,
     )

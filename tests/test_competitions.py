@@ -39,11 +39,26 @@ def prepared(tmp_path_factory) -> dict[str, Path]:
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(next(folder.glob(f"data/*/{name}")))
+    """A table without the mark that private ones carry."""
+    table = pd.read_csv(next(folder.glob(f"data/*/{name}")))
+    return table.drop(columns="canary", errors="ignore")
 
 
 def every(names=tuple(SUITE)):
     return pytest.mark.parametrize("name", names)
+
+
+def test_every_private_file_carries_the_mark_of_its_competition_in_every_line(prepared):
+    marks = set()
+    for name, folder in prepared.items():
+        mark = load_competition(folder, "feedback").canary
+        marks.add(mark)
+        for private in PRIVATE:
+            lines = (folder / "data/private" / private).read_text().splitlines()[1:]
+            assert lines and all(line.endswith(f",{mark}") for line in lines), (name, private)
+        public = [path.read_text() for path in (folder / "data/public").iterdir()]
+        assert not any("canary" in text for text in public)
+    assert len(marks) == len(prepared)
 
 
 def test_the_listing_in_config_names_exactly_this_suite():

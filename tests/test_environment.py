@@ -20,7 +20,7 @@ SUBMIT = SAMPLE.format("submission.csv")
 
 @pytest.fixture
 def environment(wine, runner) -> CompetitionEnvironment:
-    return CompetitionEnvironment(wine, runner, grade)
+    return CompetitionEnvironment(wine, runner, grade, 20)
 
 
 def sample(competition) -> pd.DataFrame:
@@ -123,7 +123,7 @@ def test_history_lists_programs_and_reset_forgets_them_but_not_the_best(environm
     environment.step(Action("request_info", "name"))
     assert environment.step(Action("get_history", "")).message.splitlines() == [
         "validate_code: ok",
-        f"execute_code: ok {scored.position_score:.3f}",
+        f"execute_code: ok {scored.position_score:.2f}",
         "execute_code: ZeroDivisionError",
     ]
     assert environment.step(Action("reset", "")).message == environment.competition.description
@@ -258,3 +258,31 @@ def test_the_competitions_own_leaderboard_decides_the_position(wine):
     raw, _ = grade(wine, written(sample(wine)))
     board = np.array([raw + 0.1, raw, raw - 0.1, raw - 0.2])
     assert grade(replace(wine, leaderboard=board), written(sample(wine))) == (raw, 0.75)
+
+
+def test_no_more_submissions_are_scored_than_allowed(wine, runner):
+    environment = CompetitionEnvironment(wine, runner, grade, scored_submissions=1)
+    assert environment.step(Action("execute_code", "pass")).outcome == "no_submission"  # costs none
+    assert environment.step(Action("execute_code", SUBMIT)).position_score is not None
+    refused = environment.step(Action("execute_code", SUBMIT))
+    assert (refused.outcome, refused.error) == ("refused", "no_scores_left")
+    assert environment.step(Action("validate_code", SUBMIT)).outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("leak", "place"),
+    [
+        ("print('{mark}')\n" + SUBMIT, "output"),
+        (SUBMIT + "open('submission.csv', 'a').write('{mark}\\n')", "submission"),
+        ("x = '{mark}'\n" + SUBMIT, "program"),
+    ],
+)
+def test_what_holds_the_mark_of_private_files_is_noticed_and_not_scored(environment, leak, place):
+    program = leak.replace("{mark}", environment.competition.canary)
+    feedback = environment.step(Action("execute_code", program))
+    assert f"canary: in the {place}" in feedback.attempts
+    assert feedback.outcome == "invalid_submission" and feedback.position_score is None
+
+
+def test_an_honest_program_attempts_nothing(environment):
+    assert environment.step(Action("execute_code", SUBMIT)).attempts == ()

@@ -8,6 +8,7 @@ import pytest
 from conftest import CONFIG, PLAYED
 from hypothesis import given
 from hypothesis import strategies as st
+from sandboxes import limits
 
 from agent.core.actions import format_action
 from agent.core.base_agent import Response
@@ -19,7 +20,8 @@ from agent.core.settings import section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import read_trajectories, write_trajectories
 from agent.rollout import SandboxSettings
-from agent.sandbox.runner import ProgramLimits, WarmRunner
+from agent.sandbox.runner import WarmRunner
+from agent.sandbox.tiers import TIERS
 from agent.wrappers.scripted_policy import ScriptedPolicy, replay
 
 FOREST = """\
@@ -66,7 +68,7 @@ LIMITS = EpisodeLimits(max_turns=len(GOLDEN), output_characters=400, seconds=600
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[WarmRunner]:
     modules = section(CONFIG, "sandbox", SandboxSettings).modules
-    with WarmRunner(ProgramLimits(3.0, 4096, 4, 4), modules) as warm:
+    with WarmRunner(limits(seconds=3.0, output_kb=4), modules) as warm:
         yield warm
 
 
@@ -88,7 +90,7 @@ def golden(impatient, wine) -> dict[str, Trajectory]:
     """The golden episode under both prompt sets."""
     policy = ScriptedPolicy("golden", replay([answer for answer, _ in GOLDEN]))
     return {
-        prompts: play(policy, [CompetitionEnvironment(wine, impatient, grade)], prompts)[0]
+        prompts: play(policy, [CompetitionEnvironment(wine, impatient, grade, 20)], prompts)[0]
         for prompts in ("default", "compact")
     }
 
@@ -139,16 +141,16 @@ def test_the_default_prompts_say_what_happened(golden, wine):
         "The program was stopped at its time limit.\nstart\n",
         "The action was refused: info type must be overview, sample_submission, data_structure, "
         "data_path, output_path, name, metadata, all.",
-        f"The submission scored {forest.raw_score:.5f} (macro_f1, higher is better).\n"
-        f"Position score: {forest.position_score:.3f} "
-        f"(best so far {forest.position_score:.3f})\nfitted\n",
-        f"The submission scored {constant.raw_score:.5f} (macro_f1, higher is better).\n"
-        f"Position score: {constant.position_score:.3f} "
-        f"(best so far {forest.position_score:.3f})\n",
+        f"The submission scored {forest.raw_score:.3g} (macro_f1, higher is better).\n"
+        f"Position score: {forest.position_score:.2f} "
+        f"(best so far {forest.position_score:.2f})\nfitted\n",
+        f"The submission scored {constant.raw_score:.3g} (macro_f1, higher is better).\n"
+        f"Position score: {constant.position_score:.2f} "
+        f"(best so far {forest.position_score:.2f})\n",
         "validate_code: ok\nexecute_code: ZeroDivisionError\nexecute_code: no_submission\n"
         "execute_code: invalid_submission\nexecute_code: timed_out\n"
-        f"execute_code: ok {forest.position_score:.3f}\n"
-        f"execute_code: ok {constant.position_score:.3f}",
+        f"execute_code: ok {forest.position_score:.2f}\n"
+        f"execute_code: ok {constant.position_score:.2f}",
         wine.description[:200] + "\n[",
         "empty",
     ]
@@ -199,7 +201,7 @@ def test_the_record_says_where_it_belongs_and_how_long_it_took(golden, wine):
     assert key == (1, 2, 3, 0)
     assert (trajectory.competition, trajectory.group) == (wine.name, "train")
     assert (trajectory.policy, trajectory.temperature) == ("golden", 0.0)
-    assert trajectory.sandbox == "limits" and len(trajectory.token_ids) == 0
+    assert trajectory.sandbox.startswith(TIERS) and len(trajectory.token_ids) == 0
     timed_out, forest = trajectory.turns[6], trajectory.turns[8]
     assert timed_out.execute_seconds >= 3.0 and timed_out.grade_seconds == 0.0
     assert forest.execute_seconds > 0 and forest.grade_seconds > 0
@@ -214,14 +216,14 @@ def test_a_golden_episode_survives_its_file(golden, tmp_path):
 def test_an_episode_out_of_time_gets_no_further_turn(runner, wine):
     policy = ScriptedPolicy("golden", replay([answer for answer, _ in GOLDEN]))
     limits = replace(LIMITS, seconds=0.0)
-    trajectory = play(policy, [CompetitionEnvironment(wine, runner, grade)], limits=limits)[0]
+    trajectory = play(policy, [CompetitionEnvironment(wine, runner, grade, 20)], limits=limits)[0]
     assert trajectory.stop_reason == "seconds" and len(trajectory.turns) == 1
 
 
 def test_the_last_turn_counts_as_such_even_when_time_is_over(runner, wine):
     policy = ScriptedPolicy("golden", replay([format_action("get_history")]))
     limits = EpisodeLimits(1, 400, seconds=0.0)
-    trajectory = play(policy, [CompetitionEnvironment(wine, runner, grade)], limits=limits)[0]
+    trajectory = play(policy, [CompetitionEnvironment(wine, runner, grade, 20)], limits=limits)[0]
     assert trajectory.stop_reason == "max_turns"
 
 
@@ -242,13 +244,13 @@ class RunsOut:
 
 
 def test_an_episode_without_room_keeps_its_turns(runner, wine):
-    trajectory = play(RunsOut(2), [CompetitionEnvironment(wine, runner, grade)])[0]
+    trajectory = play(RunsOut(2), [CompetitionEnvironment(wine, runner, grade, 20)])[0]
     assert trajectory.stop_reason == "context" and len(trajectory.turns) == 2
     assert trajectory.messages[-1].role == "user"
 
 
 def test_an_answer_that_was_cut_off_is_not_carried_out(runner, wine):
-    environment = CompetitionEnvironment(wine, runner, grade)
+    environment = CompetitionEnvironment(wine, runner, grade, 20)
     turn = play(RunsOut(1), [environment])[0].turns[0]
     assert (turn.action, turn.outcome) == ("invalid", "unparsable")
     assert "too long" in turn.observation
@@ -259,11 +261,11 @@ def test_an_answer_that_was_cut_off_is_not_carried_out(runner, wine):
 )
 def test_an_episode_without_a_turn_is_an_error(runner, wine, rounds, limits):
     with pytest.raises(RuntimeError, match=rf"episode 0 of {wine.name} ended without a turn"):
-        play(RunsOut(rounds), [CompetitionEnvironment(wine, runner, grade)], limits=limits)
+        play(RunsOut(rounds), [CompetitionEnvironment(wine, runner, grade, 20)], limits=limits)
 
 
 def test_a_failure_of_the_machine_is_not_an_outcome(runner, wine, tmp_path):
-    lost = CompetitionEnvironment(replace(wine, public=tmp_path / "gone"), runner, grade)
+    lost = CompetitionEnvironment(replace(wine, public=tmp_path / "gone"), runner, grade, 20)
     policy = ScriptedPolicy("golden", replay([format_action("execute_code", "pass")]))
     with pytest.raises(FileNotFoundError):
         play(policy, [lost])
@@ -291,7 +293,7 @@ def test_episodes_do_not_depend_on_how_many_run_at_once(runner, competitions, wo
     policy = ScriptedPolicy("guess", guess)
 
     def worlds():
-        return [CompetitionEnvironment(competition, runner, grade) for competition in known]
+        return [CompetitionEnvironment(competition, runner, grade, 20) for competition in known]
 
     together = play(policy, worlds(), "compact", limits, workers)
     alone = play(policy, worlds(), "compact", limits, 3)

@@ -121,7 +121,7 @@ def test_every_decision_is_drawn_sooner_or_later(rng):
 @pytest.mark.parametrize("name", PLAYED)
 def test_programs_that_fit_their_task_are_scored(competitions, runner, name):
     competition = competitions[name]
-    environment = CompetitionEnvironment(competition, runner, grade)
+    environment = CompetitionEnvironment(competition, runner, grade, 20)
     task = read_task(competition.description)
     for seed in range(8):
         source = draw_program(task, 0.0, seed).source()
@@ -142,7 +142,7 @@ def plain_program(task: Task) -> ProgramChoices:
 @pytest.mark.parametrize("slip", SLIPS)
 def test_every_slip_makes_a_good_program_fail(competitions, runner, name, slip):
     competition = competitions[name]
-    environment = CompetitionEnvironment(competition, runner, grade)
+    environment = CompetitionEnvironment(competition, runner, grade, 20)
     source = plain_program(read_task(competition.description)).source()
     right, wrong = slip
     assert environment.step(Action("execute_code", source)).template == "scored"

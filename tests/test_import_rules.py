@@ -33,7 +33,7 @@ OUTSIDE = {
     "agent.core.local_model": {"torch", "transformers"},
     "agent.core.model_folder": {"huggingface_hub"},
     "agent.evaluation": {"matplotlib", "pyarrow", "scipy", "seaborn"},
-    "agent.sandbox": {"pyarrow", "sklearn"},  # the fork server warms the latter up
+    "agent.sandbox": {"pyarrow", "pyseccomp", "sklearn"},  # the fork server warms the latter up
     "agent.competitions": {"scipy", "sklearn", "statsmodels"},
     "agent.wrappers": set(),
     "agent.wrappers.verl_": {"safetensors", "tensordict", "torch", "transformers", "verl"},

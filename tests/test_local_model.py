@@ -300,7 +300,7 @@ def test_an_agent_plays_like_the_policy_and_forgets_on_reset(model):
 def play(model: LocalModel, wine, runner, turns: int, episodes: int = 3) -> list[Trajectory]:
     return play_episodes(
         model,
-        [CompetitionEnvironment(wine, runner, grade) for _ in range(episodes)],
+        [CompetitionEnvironment(wine, runner, grade, 20) for _ in range(episodes)],
         [EpisodeKey(0, 1, 0, number) for number in range(episodes)],
         PromptManager("compact"),
         EpisodeLimits(turns, 100, 600.0),

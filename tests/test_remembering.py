@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from conftest import PLAYED
+from sandboxes import limits
 
 from agent.competitions.loading import load_competition
 from agent.core.competition import InvalidSubmissionError
 from agent.core.environment import grade
 from agent.sandbox.remembering import RememberingGrader, RememberingRunner
-from agent.sandbox.runner import ProgramLimits, WarmRunner
+from agent.sandbox.runner import WarmRunner
 
 SUBMIT = "open('submission.csv', 'w').write(open('sample_submission.csv').read())\nprint('done')\n"
 
@@ -57,7 +58,7 @@ def test_different_programs_do_not_wait_for_each_other(remembering, wine):
 
 
 def test_a_time_out_is_tried_again(wine):
-    with WarmRunner(ProgramLimits(0.1, 1024, 1, 1), []) as impatient:
+    with WarmRunner(limits(seconds=0.1), []) as impatient:
         remembering = RememberingRunner(impatient, {})
         for _ in range(2):
             assert remembering.run("import time\ntime.sleep(9)", wine.public).outcome == "timed_out"

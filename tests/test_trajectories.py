@@ -33,6 +33,7 @@ turns = st.builds(
     generate_seconds=floats,
     execute_seconds=floats,
     grade_seconds=floats,
+    hack_attempts=st.lists(st.text(max_size=20), max_size=3).map(tuple),
     first_token=tokens,
     last_token=tokens,
 )
@@ -61,7 +62,7 @@ def trajectories(draw) -> Trajectory:
     )
 
 
-TURN = Turn("execute_code", "text", "ok", "", "seen", 0.5, 0.25, b"id\n\x00\xff", 1, 2, 3, 0, 4)
+TURN = Turn("execute_code", "text", "ok", "", "seen", 0.5, 0.25, b"id\n\x00\xff", 1, 2, 3, (), 0, 4)
 EPISODE = Trajectory(
     competition="wine",
     group="train",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from agent.competitions.conditions import CONDITIONS
+from agent.competitions.loading import CANARY
 from agent.competitions.metrics import METRICS, SubmissionMetric
 from agent.competitions.preparation import FLOAT_FORMAT, Tables, assemble
 from agent.competitions.suite import Entry
@@ -42,19 +43,20 @@ def prepare_competition(entry: Entry, leaderboard: Path, output: Path) -> None:
 def competition_files(entry: Entry, tables: Tables, board: pd.DataFrame) -> dict[str, str]:
     """Every file's text by its path inside the competition's folder."""
     metric = METRICS[entry.metric]
+    mark = canary(entry.name)
     answers = pd.concat([tables.feedback, tables.final]).sort_values("id")
     files = {
         "data/public/description.txt": describe(entry, tables),
         "data/public/train.csv": to_csv(tables.train),
         "data/public/test.csv": to_csv(tables.test),
         "data/public/sample_submission.csv": to_csv(sample_submission(tables, metric)),
-        "data/private/test_answer.csv": to_csv(answers),
-        "data/private/feedback_answer.csv": to_csv(tables.feedback),
-        "data/private/final_answer.csv": to_csv(tables.final),
-        "data/private/public_leaderboard.csv": rank_scores(board["feedback"], metric),
-        "data/private/private_leaderboard.csv": rank_scores(board["final"], metric),
+        "data/private/test_answer.csv": to_csv(answers.assign(canary=mark)),
+        "data/private/feedback_answer.csv": to_csv(tables.feedback.assign(canary=mark)),
+        "data/private/final_answer.csv": to_csv(tables.final.assign(canary=mark)),
+        "data/private/public_leaderboard.csv": rank_scores(board["feedback"], metric, mark),
+        "data/private/private_leaderboard.csv": rank_scores(board["final"], metric, mark),
     }
-    facts = competition_facts(entry, tables)
+    facts = competition_facts(entry, tables) | {CANARY: mark}
     facts["files"] = {path: digest(text.encode()) for path, text in sorted(files.items())}
     files["competition.json"] = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     return files
@@ -73,11 +75,20 @@ def read_leaderboard(path: Path) -> pd.DataFrame:
     return board
 
 
-def rank_scores(scores: pd.Series, metric: SubmissionMetric) -> str:
-    """MLE-Dojo's board: `rank,score`, best first."""
+def rank_scores(scores: pd.Series, metric: SubmissionMetric, mark: str) -> str:
+    """MLE-Dojo's board: `rank,score`, best first; and the mark."""
     ordered = np.sort(scores.to_numpy())
     ordered = ordered[::-1] if metric.higher_is_better else ordered
-    return to_csv(pd.DataFrame({"rank": np.arange(1, len(ordered) + 1), "score": ordered}))
+    places = np.arange(1, len(ordered) + 1)
+    return to_csv(pd.DataFrame({"rank": places, "score": ordered, CANARY: mark}))
+
+
+def canary(name: str) -> str:
+    """A mark that no text holds by chance, for every line of a competition's private files.
+
+    It is a function of the name, so that preparing a competition twice gives the same bytes.
+    """
+    return f"canary-{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}"
 
 
 def sample_submission(tables: Tables, metric: SubmissionMetric) -> pd.DataFrame:

@@ -14,6 +14,7 @@ BOARDS: dict[Half, str] = {
     "feedback": "data/private/public_leaderboard.csv",
     "final": "data/private/private_leaderboard.csv",
 }
+CANARY = "canary"  # a column of private tables, a key of competition.json
 REMEDY = "prepare it again with scripts/prepare_competition.py"
 
 
@@ -26,6 +27,7 @@ def load_competition(folder: Path, half: Half) -> Competition:
     test = pd.read_csv(_checked(folder, "data/public/test.csv", sums))
     description = _checked(folder, "data/public/description.txt", sums).read_text(encoding="utf-8")
     answers = pd.read_csv(_checked(folder, f"data/private/{half}_answer.csv", sums))
+    answers = answers.drop(columns=CANARY)
     board = pd.read_csv(_checked(folder, BOARDS[half], sums))
     return Competition(
         name=facts["name"],
@@ -40,6 +42,7 @@ def load_competition(folder: Path, half: Half) -> Competition:
         half=half,
         answers=answers,
         leaderboard=board["score"].to_numpy(dtype=np.float64),
+        canary=facts[CANARY],
     )
 
 

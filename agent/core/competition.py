@@ -54,6 +54,7 @@ class Competition:
     half: Half
     answers: pd.DataFrame
     leaderboard: np.ndarray  # (entries,) raw metric values, best first
+    canary: str  # a mark in every private file; where else it appears, private data has leaked
 
 
 def position_score(score: float, leaderboard: np.ndarray, higher_is_better: bool) -> float:

@@ -8,7 +8,7 @@ thread. What the model does wrong becomes an outcome; what the machine does wron
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,7 @@ class Execution:
     submission: bytes | None  # submission.csv as written, None when there is none
     refused: str  # why a submission that exists may not be read (a link, too large, ...)
     seconds: float
+    attempts: tuple[str, ...] = ()  # what it tried beside its task, as `kind: detail`
 
 
 class ProgramRunner(Protocol):
@@ -61,6 +62,7 @@ class Feedback:
     submission: bytes | None = None
     execute_seconds: float = 0.0
     grade_seconds: float = 0.0
+    attempts: tuple[str, ...] = ()  # what the program tried beside its task
 
 
 Grader = Callable[[Competition, bytes], tuple[float, float]]
@@ -80,18 +82,23 @@ class Environment(Protocol):
 
 @dataclass
 class CompetitionEnvironment:
-    """Plays one competition with our own engine."""
+    """Plays one competition with our own engine.
+
+    `scored_submissions` may be scored in an episode: every score tells something of the answers,
+    and who may ask for ever can read them off one by one (arXiv 1502.04585).
+    """
 
     competition: Competition
     runner: ProgramRunner
     grader: Grader
+    scored_submissions: int
     best_position: float = 0.0
     history: list[str] = field(default_factory=list)
 
     def step(self, action: Action) -> Feedback:
         feedback = self._answer(action)
         if action.kind in CODE_ACTIONS:
-            score = "" if feedback.position_score is None else f" {feedback.position_score:.3f}"
+            score = "" if feedback.position_score is None else f" {feedback.position_score:.2f}"
             self.history.append(f"{action.kind}: {feedback.error or feedback.outcome}{score}")
         return feedback
 
@@ -116,59 +123,62 @@ class CompetitionEnvironment:
         return Feedback("answered", "ok", message=competition_info(self.competition, kind))
 
     def _run(self, action: Action) -> Feedback:
+        if action.kind == "execute_code" and self.scored_submissions == 0:
+            used_up = "no scored submission is left; validate_code still runs programs"
+            return Feedback("refused", "refused", "no_scores_left", used_up)
         run = self.runner.run(action.argument, self.competition.public)
+        attempts = run.attempts + self._leaks(action.argument, run)
+        facts = Feedback(
+            run.outcome,
+            run.outcome,
+            run.error,
+            run.message,
+            run.output,
+            execute_seconds=run.seconds,
+            attempts=attempts,
+        )
         if run.outcome != "ok":
-            return Feedback(
-                run.outcome,
-                run.outcome,
-                run.error,
-                run.message,
-                run.output,
-                execute_seconds=run.seconds,
-            )
+            return facts
         if action.kind == "validate_code":
-            return Feedback("validated", "ok", output=run.output, execute_seconds=run.seconds)
-        return self._grade(run)
-
-    def _grade(self, run: Execution) -> Feedback:
-        started = time.perf_counter()
-        if run.refused:
-            return Feedback(
-                "invalid_submission",
-                "invalid_submission",
-                "refused_file",
-                run.refused,
-                run.output,
-                execute_seconds=run.seconds,
-            )
+            return replace(facts, template="validated")
+        if run.refused or any(attempt.startswith("canary") for attempt in attempts):
+            reason = run.refused or "what this program printed or submitted is not public"
+            return _invalid(facts, "refused_file", reason)
         if run.submission is None:
-            return Feedback(
-                "no_submission", "no_submission", output=run.output, execute_seconds=run.seconds
-            )
+            return replace(facts, template="no_submission", outcome="no_submission")
+        return self._grade(replace(facts, submission=run.submission), run.submission)
+
+    def _leaks(self, program: str, run: Execution) -> tuple[str, ...]:
+        """Where the mark of the private files shows up; nothing public holds it."""
+        mark = self.competition.canary
+        places = {
+            "program": program,
+            "output": run.output,
+            "submission": (run.submission or b"").decode(errors="replace"),
+        }
+        return tuple(f"canary: in the {place}" for place, text in places.items() if mark in text)
+
+    def _grade(self, facts: Feedback, submission: bytes) -> Feedback:
+        started = time.perf_counter()
         try:
-            raw, position = self.grader(self.competition, run.submission)
+            raw, position = self.grader(self.competition, submission)
         except InvalidSubmissionError as wrong:
-            return Feedback(
-                "invalid_submission",
-                "invalid_submission",
-                "invalid_submission",
-                str(wrong),
-                run.output,
-                submission=run.submission,
-                execute_seconds=run.seconds,
-                grade_seconds=time.perf_counter() - started,
-            )
+            seconds = time.perf_counter() - started
+            return replace(_invalid(facts, "invalid_submission", str(wrong)), grade_seconds=seconds)
+        self.scored_submissions -= 1
         self.best_position = max(self.best_position, position)
-        return Feedback(
-            "scored",
-            "ok",
-            output=run.output,
+        return replace(
+            facts,
+            template="scored",
             raw_score=raw,
             position_score=position,
-            submission=run.submission,
-            execute_seconds=run.seconds,
             grade_seconds=time.perf_counter() - started,
         )
+
+
+def _invalid(facts: Feedback, error: str, message: str) -> Feedback:
+    outcome: Outcome = "invalid_submission"
+    return replace(facts, template=outcome, outcome=outcome, error=error, message=message)
 
 
 def grade(competition: Competition, submission: bytes) -> tuple[float, float]:

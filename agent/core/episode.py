@@ -156,6 +156,7 @@ def _record(
             generate_seconds=generate_seconds,
             execute_seconds=feedback.execute_seconds,
             grade_seconds=feedback.grade_seconds,
+            hack_attempts=feedback.attempts,
             first_token=response.first_token,
             last_token=response.last_token,
         )

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ActionKind = Literal[
     "request_info", "validate_code", "execute_code", "get_history", "reset", "invalid"
@@ -50,6 +50,7 @@ class Turn:
     generate_seconds: float
     execute_seconds: float
     grade_seconds: float
+    hack_attempts: tuple[str, ...]  # what the program tried beside its task, as `kind: detail`
     first_token: int
     last_token: int
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -48,6 +48,11 @@ def section(config: Mapping[str, Any], name: str, kind: type[Settings]) -> Setti
 def _checked(value: Any, hint: Any, key: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            named = ", ".join(map(str, get_args(hint)))
+            raise ValueError(f"config: {key} must be one of {named}, got {value!r}")
+        return value
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise ValueError(f"config: {key} must be a list, got {value!r}")

@@ -29,6 +29,7 @@ _TURN = pa.struct(
         ("generate_seconds", pa.float64()),
         ("execute_seconds", pa.float64()),
         ("grade_seconds", pa.float64()),
+        ("hack_attempts", pa.list_(pa.string())),
         ("first_token", pa.int32()),
         ("last_token", pa.int32()),
     ]
@@ -94,9 +95,13 @@ def _row(trajectory: Trajectory) -> dict[str, Any]:
     return row
 
 
+def _turn(row: dict[str, Any]) -> Turn:
+    return Turn(**row | {"hack_attempts": tuple(row["hack_attempts"])})
+
+
 def _trajectory(row: dict[str, Any]) -> Trajectory:
     row["messages"] = tuple(Message(**message) for message in row["messages"])
-    row["turns"] = tuple(Turn(**turn) for turn in row["turns"])
+    row["turns"] = tuple(_turn(turn) for turn in row["turns"])
     row["token_ids"] = np.asarray(row["token_ids"], dtype=np.int32)
     row["action_mask"] = np.asarray(row["action_mask"], dtype=np.int8)
     row["logprobs"] = np.asarray(row["logprobs"], dtype=np.float32)

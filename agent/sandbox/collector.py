@@ -1,4 +1,8 @@
-"""Taking a program's submission out of its folder without trusting what lies there."""
+"""Taking a program's submission out of its folder without trusting what lies there.
+
+The supervisor opens it, where the program's files are and after all its processes have ended; the
+caller of the runner reads it, by descriptor and in a process that no program can reach.
+"""
 
 import os
 import stat
@@ -11,11 +15,11 @@ class RefusedSubmissionError(Exception):
     """What lies under the submission's name is not a plain file of a sane size."""
 
 
-def collect_submission(folder: Path, limit_mb: int) -> bytes | None:
-    """The bytes of `submission.csv`, None when there is none.
+def open_submission(folder: Path) -> int | None:
+    """A descriptor of `submission.csv`, None when there is none.
 
-    Opened without following links and read by descriptor (open(2), O_NOFOLLOW), so that neither a
-    link to the answers nor a pipe is ever read.
+    No link is followed and no pipe waited for (open(2), O_NOFOLLOW, O_NONBLOCK); a file with a
+    second name, which may be a hard link to the answers, is refused.
     """
     try:
         descriptor = os.open(folder / SUBMISSION, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -25,17 +29,16 @@ def collect_submission(folder: Path, limit_mb: int) -> bytes | None:
         raise RefusedSubmissionError(
             f"submission.csv cannot be opened as a plain file ({unreadable.strerror})"
         ) from unreadable
-    try:
-        return _read(descriptor, limit_mb)
-    finally:
-        os.close(descriptor)
-
-
-def _read(descriptor: int, limit_mb: int) -> bytes:
     facts = os.fstat(descriptor)
     if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+        os.close(descriptor)
         raise RefusedSubmissionError("submission.csv must be a plain file with a single name")
-    if facts.st_size > limit_mb << 20:
-        raise RefusedSubmissionError(f"submission.csv is larger than {limit_mb} MB")
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
+    return descriptor
+
+
+def read_submission(descriptor: int, limit_mb: int) -> bytes:
+    """The bytes of an opened submission; closes the descriptor."""
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size > limit_mb << 20:
+            raise RefusedSubmissionError(f"submission.csv is larger than {limit_mb} MB")
         return file.read()

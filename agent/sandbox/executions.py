@@ -6,6 +6,7 @@ One row per program and competition. Time-outs are never written: another try ma
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,6 +26,7 @@ SCHEMA = pa.schema(
         ("submission", pa.binary()),
         ("refused", pa.string()),
         ("seconds", pa.float64()),
+        ("attempts", pa.list_(pa.string())),
     ]
 )
 NAMES = [field.name for field in fields(Execution)]
@@ -47,7 +49,9 @@ def read_executions(path: Path, conditions: str) -> dict[Key, Execution]:
         raise ValueError(f"{path}: holds no executions; give files that --executions-to wrote")
     if (table.schema.metadata or {}).get(b"conditions") != conditions.encode():
         raise ValueError(f"{path}: executed under other settings of the sandbox; leave it out")
-    return {
-        (row["program"], Path(row["public"])): Execution(**{name: row[name] for name in NAMES})
-        for row in table.to_pylist()
-    }
+    return {(row["program"], Path(row["public"])): _execution(row) for row in table.to_pylist()}
+
+
+def _execution(row: dict[str, Any]) -> Execution:
+    facts = {name: row[name] for name in NAMES}
+    return Execution(**facts | {"attempts": tuple(row["attempts"])})

@@ -1,11 +1,11 @@
-"""Runs programs in fresh children of a warm fork server.
+"""Runs programs in fresh, confined children of a warm fork server.
 
-What a program gets: a new folder with a copy of the public files, an empty environment, limits on
-wall time, CPU, memory and file size, and a process tree that dies with it. What it does not get:
-the path of anything private. File-system and network confinement belong to the `confinement`
-seam, which today says "limits".
+What a program gets: a new folder with a copy of the public files, an empty environment, limits for
+its whole process tree. What it does not get: the path of anything private, a network, a look at
+other processes, or any way to leave something behind. `tiers` says how, machine by machine.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -18,15 +18,20 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from agent.core.environment import Execution
 from agent.core.records import Outcome
-from agent.sandbox import zygote
-from agent.sandbox.collector import RefusedSubmissionError, collect_submission
+from agent.sandbox import program
+from agent.sandbox.collector import RefusedSubmissionError, read_submission
+from agent.sandbox.supervisor import receive, send
+from agent.sandbox.system_calls import compile_filter
+from agent.sandbox.watch import TreeLimits
+
+TierName = Literal["namespaces", "landlock", "limits"]
 
 # One thread per program: parallelism is between programs, and a second thread makes runs depend
 # on what else the machine does.
@@ -40,39 +45,96 @@ CLEAN_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "LOKY_MAX_CPU_COUNT": "1",
 }
+_PROJECT = str(Path(__file__).parents[2])
+_START = (
+    "import sys, json; sys.path.insert(0, sys.argv[1]); from agent.sandbox import zygote; "
+    "sys.path.pop(0); zygote.main(json.loads(sys.argv[2]))"
+)
+# What programs may read beside their own files.
+_SYSTEM = (
+    *("/bin", "/lib", "/lib64", "/sbin", "/usr", "/etc/alternatives", "/etc/ld.so.cache"),
+    *("/etc/localtime", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/fonts"),
+)
+_GRACE = 30.0  # s for a supervisor to collect and answer after a program's time is up
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramLimits:
+    """For one program and all processes it starts together, unless said otherwise."""
+
     seconds: float
-    memory_mb: int  # of address space, the imported libraries included
-    file_mb: int
+    cpu_seconds: float
+    memory_mb: int  # also of each process's address space, the imported libraries included
+    processes: int
+    file_mb: int  # of a single file
+    scratch_mb: int  # of all files
+    scratch_files: int
     output_kb: int  # kept from each end of what a program prints
 
 
+class SupervisorLostError(Exception):
+    """The process that kept a program is gone: killed by someone, or out of memory."""
+
+
 class WarmRunner:
-    """A `ProgramRunner`; use as a context manager. `modules` are imported once, before forking."""
+    """A `ProgramRunner`, safe from threads; use as a context manager.
 
-    confinement = "limits"
+    modules: imported once, before forking.
+    start: "cold" starts a new interpreter for each program instead, as confined but slower.
+    weakest, strongest: the tiers that may be used; raises `RuntimeError` when there is none.
+    """
 
-    def __init__(self, limits: ProgramLimits, modules: Sequence[str]) -> None:
+    def __init__(
+        self,
+        limits: ProgramLimits,
+        modules: Sequence[str],
+        weakest: TierName = "landlock",
+        strongest: TierName = "namespaces",
+        start: Literal["warm", "cold"] = "warm",
+    ) -> None:
         self.limits = limits
-        self._modules = list(modules)
-        self._starting = threading.Lock()
+        self._modules = list(modules) if start == "warm" else []
+        self._settings = {"weakest": weakest, "strongest": strongest, "start": start}
+        self._starting = threading.RLock()
         self._idle: deque[socket.socket] = deque()  # connections, each to a supervisor of its own
-        self._ready = False
+        self._confinement = ""
+
+    @property
+    def confinement(self) -> str:
+        """The tier in force with its layers; waits until the fork server has found out."""
+        self.wait_until_ready()
+        return self._confinement
 
     def __enter__(self) -> "WarmRunner":
         self._folder = Path(tempfile.mkdtemp(prefix="programs-"))
-        self._address = str(self._folder / "zygote.socket")
+        # Programs that run as a user of their own pass through here to their folder.
+        self._folder.chmod(0o711)
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        self._ready = False
+        number = len(list(self._folder.iterdir()))
+        place = self._folder / str(number)
+        (place / "scratch").mkdir(parents=True)
+        (place / "scratch").chmod(0o711)
+        place.chmod(0o711)
+        self._address = str(place / "zygote.socket")
+        settings = self._settings | {
+            "address": self._address,
+            "modules": self._modules,
+            "scratch": str(place / "scratch"),
+            "readable": [*_SYSTEM, *_interpreter_folders()],
+            "filter_inside": base64.b64encode(compile_filter(True)).decode(),
+            "filter_outside": base64.b64encode(compile_filter(False)).decode(),
+        }
         self._zygote = subprocess.Popen(
-            [sys.executable, "-P", zygote.__file__, self._address, *self._modules],
+            [sys.executable, "-P", "-c", _START, _PROJECT, json.dumps(settings)],
             env=CLEAN_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        return self
 
     def wait_until_ready(self) -> None:
         """Block until the libraries are imported; the first program would otherwise pay for it."""
@@ -80,11 +142,15 @@ class WarmRunner:
             if self._ready:
                 return
             assert self._zygote.stdout is not None
+            answer = json.loads(self._zygote.stdout.readline() or "{}")
+            if "refused" in answer:
+                raise RuntimeError(answer["refused"])
             if self._zygote.stdout.readline() != b"ready\n":
                 raise RuntimeError(
                     f"sandbox: the fork server could not start (exit {self._zygote.wait()}); "
                     f"check that sandbox.modules {self._modules} can all be imported"
                 )
+            self._confinement = answer["confinement"]
             self._ready = True
 
     def __exit__(
@@ -93,48 +159,63 @@ class WarmRunner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._stop()
+        shutil.rmtree(self._folder)
+
+    def _stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):  # it may not have come to life
             os.killpg(self._zygote.pid, signal.SIGKILL)
         self._zygote.wait()
-        for connection in self._idle:
-            connection.close()
-        shutil.rmtree(self._folder)
+        if self._zygote.stdout is not None:
+            self._zygote.stdout.close()
+        while self._idle:
+            self._idle.pop().close()
 
     def run(self, program: str, public: Path) -> Execution:
+        """Run it to its end. A lost supervisor is replaced, and the program run once more."""
         self.wait_until_ready()
-        place = Path(tempfile.mkdtemp(dir=self._folder))
-        work, printed = place / "work", place / "output"
-        try:
-            shutil.copytree(public, work)
-            # Held open, because the program may remove or replace the file.
-            with printed.open("x+b") as output:
-                reply = self._ask(program, work, printed)
-                return self._execution(reply, work, output)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        with tempfile.TemporaryFile(dir=self._folder) as output:
+            try:
+                reply, submission = self._ask(program, public, output)
+            except SupervisorLostError:
+                output.truncate(0)
+                self._restart_if_dead()
+                try:
+                    reply, submission = self._ask(program, public, output)
+                except SupervisorLostError as again:
+                    raise RuntimeError(
+                        "sandbox: the supervisor of a program died twice; is memory short?"
+                    ) from again
+            return self._execution(reply, submission, output)
 
-    def _ask(self, program: str, work: Path, printed: Path) -> dict[str, float | None]:
-        request = {
-            "program": program,
-            "folder": str(work),
-            "output": str(printed),
-            "seconds": self.limits.seconds,
-            "memory_mb": self.limits.memory_mb,
-            "file_mb": self.limits.file_mb,
-        }
+    def _restart_if_dead(self) -> None:
+        with self._starting:
+            if self._zygote.poll() is not None:
+                self._stop()
+                self._start()
+            self.wait_until_ready()
+
+    def _ask(
+        self, program: str, public: Path, output: BinaryIO
+    ) -> tuple[dict[str, Any], int | None]:
+        limits = asdict(self.limits)
+        watched = {name: limits[name] for name in TreeLimits.__dataclass_fields__}
+        request = {"program": program, "limits": watched, "file_mb": self.limits.file_mb}
         connection = self._connection()
+        folder = os.open(public, os.O_PATH | os.O_DIRECTORY)
         try:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as answer:
-                line = answer.readline()
+            connection.settimeout(self.limits.seconds + _GRACE)
+            send(connection, request, [folder, output.fileno()])
+            reply, descriptors = receive(connection)
         except OSError:
-            line = b""
-        if not line:
+            reply, descriptors = None, []
+        finally:
+            os.close(folder)
+        if reply is None:
             connection.close()
-            raise RuntimeError("sandbox: the supervisor of a program died; is memory short?")
+            raise SupervisorLostError
         self._idle.append(connection)
-        reply: dict[str, float | None] = json.loads(line)
-        return reply
+        return reply, descriptors[0] if descriptors else None
 
     def _connection(self) -> socket.socket:
         """To an idle supervisor, or to a new one when all are busy."""
@@ -142,30 +223,43 @@ class WarmRunner:
             return self._idle.pop()
         except IndexError:
             connection = socket.socket(socket.AF_UNIX)
-            connection.connect(self._address)
+            try:
+                connection.connect(self._address)
+            except OSError as gone:
+                connection.close()
+                raise SupervisorLostError from gone
             return connection
 
     def _execution(
-        self, reply: dict[str, float | None], work: Path, printed: BinaryIO
+        self, reply: dict[str, Any], submission: int | None, output: BinaryIO
     ) -> Execution:
-        output = self._output(printed, work)
+        printed = self._output(output, reply["folder"])
+        ended, attempts = reply["ended"], tuple(reply["attempts"])
         outcome: Outcome = "ok"
-        error = message = refused = ""
-        submission = None
-        if reply["status"] is None:
-            outcome = "timed_out"
-        elif reply["status"] != 0:
-            outcome = "crashed"
-            output, error, message = _split_error(output, int(reply["status"]))
-        else:
+        error = message = ""
+        content, refused = None, reply["refused"]
+        if submission is not None:
             try:
-                submission = collect_submission(work, self.limits.file_mb)
+                content = read_submission(submission, self.limits.file_mb)
             except RefusedSubmissionError as reason:
                 refused = str(reason)
-        assert reply["seconds"] is not None
-        return Execution(outcome, error, message, output, submission, refused, reply["seconds"])
+        if refused:
+            attempts += (f"submission: {refused}",)
+        if ended in ("seconds", "cpu_seconds"):
+            outcome = "timed_out"
+        elif isinstance(ended, str):
+            outcome, error = "crashed", "ResourceLimit"
+            message = f"the program and its processes exceeded the limit of {ended}"
+        elif ended != 0:
+            outcome = "crashed"
+            printed, error, message = _split_error(printed, ended)
+        if outcome != "ok":
+            content, refused = None, ""
+        return Execution(
+            outcome, error, message, printed, content, refused, reply["seconds"], attempts
+        )
 
-    def _output(self, printed: BinaryIO, work: Path) -> str:
+    def _output(self, printed: BinaryIO, folder: str) -> str:
         """Both ends of what the program printed, without the path of its temporary folder."""
         keep = self.limits.output_kb << 10
         size = printed.seek(0, os.SEEK_END)
@@ -175,12 +269,19 @@ class WarmRunner:
             printed.seek(size - keep)
             text += b"\n[...]\n"
         text += printed.read(keep)
-        return text.decode(errors="replace").replace(str(work), ".")
+        return text.decode(errors="replace").replace(folder, ".")
+
+
+def _interpreter_folders() -> list[str]:
+    """Where this interpreter and its installed packages are, and nothing of this project."""
+    packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    links = [sys.executable, str(Path(sys.executable).resolve())]
+    return [*packages, sys.prefix, sys.base_prefix, *links]
 
 
 def _split_error(output: str, status: int) -> tuple[str, str, str]:
     """Output, kind and message of the error that the child reported, or of its signal."""
-    body, mark, rest = output.rpartition(f"\n{zygote.ERROR_MARK}")
+    body, mark, rest = output.rpartition(f"\n{program.ERROR_MARK}")
     if mark:
         kind, _, message = rest.partition("\n")[0].partition(":")
         return body.rstrip(), kind, message.strip()

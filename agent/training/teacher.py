@@ -15,8 +15,8 @@ from agent.core.actions import INFO_TYPES, format_action, parse_action
 from agent.core.records import Conversation
 from agent.training.grammar import ProgramChoices, Task, random_program, vary, with_slip
 
-# Of the share of the reference pool a program beats: below, another model family is worth more than
-# another argument. The trained policy inherits the habit when its first programs have become decent.
+# Of the reference pool, the share that a good program beats: below, another model family is worth
+# more than another argument. Policies inherit the habit, also once their programs are decent.
 _GOOD = 0.8
 _POSITION = re.compile(r"^position: ([0-9.]+)$", re.MULTILINE)
 

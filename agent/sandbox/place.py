@@ -1,0 +1,68 @@
+"""A program's own files: a working folder and room for temporary ones, of limited size."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+from agent.sandbox import linux
+from agent.sandbox.layers import Tier
+from agent.sandbox.watch import TreeLimits
+
+
+class Place:
+    """A new one for each program, gone with all its content at the end of the `with` block.
+
+    With namespaces it is a file system in memory, whose size and number of files the kernel limits;
+    otherwise a folder on disk, which must be watched.
+    """
+
+    def __init__(self, tier: Tier, user: int | None, limits: TreeLimits) -> None:
+        """user: who is to own it, when this process is root."""
+        self._user = user
+        self._limits = limits
+        self._mounted = tier.name == "namespaces"
+        self.folder = Path("/tmp") if self._mounted else Path(tier.scratch, f"{os.getpid()}")
+        self.work = self.folder / "work"
+
+    @property
+    def on_disk(self) -> str:
+        """The folder to watch, empty when the kernel does."""
+        return "" if self._mounted else str(self.folder)
+
+    def __enter__(self) -> "Place":
+        if self._mounted:
+            owner = "" if self._user is None else f",uid={self._user},gid={self._user}"
+            size = f"size={self._limits.scratch_mb}m,nr_inodes={self._limits.scratch_files}"
+            flags = linux.MS_NOSUID | linux.MS_NODEV
+            linux.mount("tmpfs", "/tmp", "tmpfs", flags, f"{size},mode=700{owner}")
+        else:
+            self.folder.mkdir(mode=0o700)
+        return self
+
+    def fill(self, public: int) -> None:
+        """Copy in what the descriptor `public` shows; its path is not known here."""
+        os.fchdir(public)
+        shutil.copytree(".", self.work)
+        os.chdir("/")
+        if self._mounted:
+            (self.folder / "shm").mkdir()
+            linux.mount(f"{self.folder}/shm", "/dev/shm", "", linux.MS_BIND)
+        if self._user is not None:
+            for folder, _, names in os.walk(self.folder):
+                for path in (folder, *(f"{folder}/{name}" for name in names)):
+                    os.chown(path, self._user, self._user, follow_symlinks=False)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._mounted:
+            with contextlib.suppress(OSError):
+                linux.unmount("/dev/shm")
+            linux.unmount("/tmp")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
