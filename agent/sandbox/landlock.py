@@ -35,14 +35,15 @@ def abi() -> int:
 
 def keep_signals_inside() -> None:
     """From now on this process and its children signal each other only. ABI 6."""
-    _restrict(_ruleset(0, 0, 2))
+    restrict(_ruleset(0, 0, 2))
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], version: int) -> None:
-    """Allow reading and executing beneath `readable`, and all but special files in `writable`.
+def make_rules(readable: Iterable[str], writable: Iterable[str], version: int) -> int:
+    """Reading and executing beneath `readable`, and all but special files in `writable`.
 
-    Paths that do not exist are left out. TCP is refused from ABI 4 on; signals and abstract
-    sockets stay among the program's own processes from ABI 6 on.
+    Paths that do not exist are left out; a folder's rule holds for what is mounted in it, also
+    later. TCP is refused from ABI 4 on; signals and abstract sockets stay among the program's own
+    processes from ABI 6 on. Returns a descriptor.
     """
     handled = (1 << 13) - 1
     for since, right in ((2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)):
@@ -52,7 +53,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str], version: int) -> 
         _allow(rules, path, READ & handled)
     for path in writable:
         _allow(rules, path, handled & ~(MAKE_CHAR | MAKE_BLOCK | MAKE_FIFO))
-    _restrict(rules)
+    return rules
 
 
 def _ruleset(files: int, network: int, scopes: int) -> int:
@@ -79,7 +80,8 @@ def _allow(rules: int, path: str, rights: int) -> None:
         os.close(beneath)
 
 
-def _restrict(rules: int) -> None:
+def restrict(rules: int) -> None:
+    """From now on this process and its children obey `rules`, whose descriptor is closed."""
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     linux.system_call(_RESTRICT_SELF, rules, ctypes.c_uint(0))
     os.close(rules)

@@ -11,15 +11,23 @@ import resource
 import signal
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from agent.sandbox import audit, landlock, linux, program, tiers
+from agent.sandbox import audit, landlock, linux, namespaces, program, tiers
 
 if TYPE_CHECKING:
     from agent.sandbox.place import Place
 
 _PROGRAM, _REPORT = 3, 4  # descriptors that a new interpreter is given
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
+
+
+class Filters(NamedTuple):
+    """Compiled filters of system calls, as `system_calls` describes them."""
+
+    keeper: bytes
+    inside: bytes
+    outside: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +38,26 @@ class Tier:
     landlock_abi: int
     scratch: str  # a folder for the programs' places, or over which their view is built
     readable: tuple[str, ...]
-    filter_inside: bytes  # of system calls, in a file system and network of its own
-    filter_outside: bytes  # and in the host's
+    filters: Filters
     own_user: bool  # programs run as a user of their own, which only root can arrange
     cold_source: str  # what a new interpreter runs; empty for a warm start
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where one supervisor's programs live."""
+
+    tier: Tier
+    user: int | None  # to become before running a program, when root
+    own_network: bool
+    rules: int | None  # Landlock's, when they are the same for every program
 
 
 def become_program(
     request: dict[str, Any],
     output: int,
     place: "Place",
-    tier: Tier,
-    user: int | None,
-    own_network: bool,
+    home: Home,
     report: mmap.mmap,
     shared: int,
 ) -> NoReturn:
@@ -51,23 +66,43 @@ def become_program(
     os.setsid()
     os.chdir(place.work)
     os.environ["HOME"] = os.environ["TMPDIR"] = str(place.folder)
-    _arrange_descriptors(request["program"], output, shared, bool(tier.cold_source))
     _limit(request)
-    if user is not None:
-        tiers.drop_root(user)
+    if home.user is not None:
+        tiers.drop_root(home.user)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
-    if tier.name != "limits":
-        linux.drop_capabilities()
-        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        if tier.landlock_abi:
-            _restrict_files(place, tier)
-        inside = tier.name == "namespaces" and own_network
-        linux.install_filter(tier.filter_inside if inside else tier.filter_outside)
-    allowed = (*tier.readable, str(place.folder), str(program.__file__))
-    if tier.cold_source:
-        _start_cold(tier.cold_source, allowed)
+    if home.tier.name != "limits":
+        _confine(place, home)
+    _arrange_descriptors(request["program"], output, shared, bool(home.tier.cold_source))
+    allowed = (*home.tier.readable, str(place.folder), "/tmp", str(program.__file__))
+    if home.tier.cold_source:
+        _start_cold(home.tier.cold_source, allowed)
     audit.watch(report, allowed)
     program.run(request["program"])
+
+
+def _confine(place: "Place", home: Home) -> None:
+    tier = home.tier
+    if home.user is None:  # becoming another user gave them up already
+        linux.drop_capabilities()
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    if home.rules is not None:
+        landlock.restrict(home.rules)
+    elif tier.landlock_abi:
+        landlock.restrict(outside_rules(tier, str(place.folder)))
+    inside = tier.name == "namespaces" and home.own_network
+    linux.install_filter(tier.filters.inside if inside else tier.filters.outside)
+
+
+def inside_rules(tier: Tier) -> int:
+    """In a view of its own everything may be read, and the program's place be written."""
+    writable = (namespaces.AROUND_PLACE, *_DEVICES)
+    return landlock.make_rules(("/",), writable, tier.landlock_abi)
+
+
+def outside_rules(tier: Tier, folder: str) -> int:
+    """In the host's file system: the program's own folder, libraries, and itself in /proc."""
+    proc = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo")
+    return landlock.make_rules((*tier.readable, *proc), (folder, *_DEVICES), tier.landlock_abi)
 
 
 def _arrange_descriptors(source: str, output: int, shared: int, cold: bool) -> None:
@@ -96,15 +131,6 @@ def _limit(request: dict[str, Any]) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (most, most))
-
-
-def _restrict_files(place: "Place", tier: Tier) -> None:
-    writable = (str(place.folder), *_DEVICES)
-    if tier.name == "namespaces":  # where everything in view may be read
-        landlock.restrict(("/",), (*writable, "/dev/shm"), tier.landlock_abi)
-    else:
-        proc = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo")
-        landlock.restrict((*tier.readable, *proc), writable, tier.landlock_abi)
 
 
 def _start_cold(source: str, allowed: tuple[str, ...]) -> NoReturn:

@@ -58,10 +58,14 @@ def enter_root(folder: str) -> None:
     os.chdir("/")
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, also those that an exec could bring back (capabilities(7))."""
+def limit_capabilities() -> None:
+    """Let no later exec bring back a capability (capabilities(7), bounding set)."""
     for capability in range(_CAPABILITIES):
         LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability."""
     header = struct.pack("=Ii", 0x20080522, 0)  # version 3, this process
     _check(LIBC.capset(header, bytes(24)), "capset")
 

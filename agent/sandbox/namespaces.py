@@ -12,6 +12,11 @@ from pathlib import Path
 
 from agent.sandbox import linux
 
+# Where a program's file system is mounted; /tmp and /dev/shm lead there. Landlock's rule is that
+# of the folder around the mount point, since the kernel does not look at the point itself.
+AROUND_PLACE = "/own"
+PLACE = f"{AROUND_PLACE}/tmp"
+SHARED_MEMORY = f"{PLACE}/shm"
 INSIDE_ID = 1000
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 # statvfs(3) flags that a bind mount keeps and an unprivileged remount must repeat (mount(2)).
@@ -49,21 +54,23 @@ def isolate() -> bool:
 def build_view(root: str, readable: Sequence[str]) -> None:
     """Show this mount namespace `readable`, read-only, devices without harm, and nothing else.
 
-    root: an empty folder, over which the new root is built. `/tmp` and `/dev/shm` are left to be
-    mounted for each program. A fresh /proc shows only this world's processes; inside some
+    root: an empty folder, over which the new root is built. `PLACE` is left to be mounted for each
+    program. A fresh /proc shows only this world's processes; inside some
     containers the kernel refuses it, and programs then have none.
     """
     linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=755")
     for path in outermost(readable):
         _show(path, root)
-    for name in ("proc", "tmp", "dev/shm"):
-        Path(root, name).mkdir(parents=True, exist_ok=True)
+    for folder in ("/proc", "/dev", PLACE):
+        Path(root + folder).mkdir(parents=True, exist_ok=True)
     for device in _DEVICES:
         _bind(f"/dev/{device}", f"{root}/dev/{device}")
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         Path(root, "dev", name).symlink_to(f"/proc/self/fd/{number}")
     Path(root, "dev/fd").symlink_to("/proc/self/fd")
+    Path(root, "tmp").symlink_to(PLACE)
+    Path(root, "dev/shm").symlink_to(SHARED_MEMORY)  # among the program's files, and as limited
     with contextlib.suppress(PermissionError):
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("proc", f"{root}/proc", "proc", flags)

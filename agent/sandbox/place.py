@@ -1,13 +1,13 @@
 """A program's own files: a working folder and room for temporary ones, of limited size."""
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
 from types import TracebackType
 
 from agent.sandbox import linux
-from agent.sandbox.layers import Tier
+from agent.sandbox.layers import Home
+from agent.sandbox.namespaces import PLACE, SHARED_MEMORY
 from agent.sandbox.watch import TreeLimits
 
 
@@ -18,12 +18,12 @@ class Place:
     otherwise a folder on disk, which must be watched.
     """
 
-    def __init__(self, tier: Tier, user: int | None, limits: TreeLimits) -> None:
-        """user: who is to own it, when this process is root."""
-        self._user = user
+    def __init__(self, home: Home, limits: TreeLimits) -> None:
+        self._user = home.user
         self._limits = limits
-        self._mounted = tier.name == "namespaces"
-        self.folder = Path("/tmp") if self._mounted else Path(tier.scratch, f"{os.getpid()}")
+        self._mounted = home.tier.name == "namespaces"
+        scratch = Path(home.tier.scratch)
+        self.folder = Path(PLACE) if self._mounted else scratch / str(os.getpid())
         self.work = self.folder / "work"
 
     @property
@@ -36,7 +36,7 @@ class Place:
             owner = "" if self._user is None else f",uid={self._user},gid={self._user}"
             size = f"size={self._limits.scratch_mb}m,nr_inodes={self._limits.scratch_files}"
             flags = linux.MS_NOSUID | linux.MS_NODEV
-            linux.mount("tmpfs", "/tmp", "tmpfs", flags, f"{size},mode=700{owner}")
+            linux.mount("tmpfs", PLACE, "tmpfs", flags, f"{size},mode=700{owner}")
         else:
             self.folder.mkdir(mode=0o700)
         return self
@@ -47,8 +47,7 @@ class Place:
         shutil.copytree(".", self.work)
         os.chdir("/")
         if self._mounted:
-            (self.folder / "shm").mkdir()
-            linux.mount(f"{self.folder}/shm", "/dev/shm", "", linux.MS_BIND)
+            Path(SHARED_MEMORY).mkdir()
         if self._user is not None:
             for folder, _, names in os.walk(self.folder):
                 for path in (folder, *(f"{folder}/{name}" for name in names)):
@@ -61,8 +60,6 @@ class Place:
         trace: TracebackType | None,
     ) -> None:
         if self._mounted:
-            with contextlib.suppress(OSError):
-                linux.unmount("/dev/shm")
-            linux.unmount("/tmp")
+            linux.unmount(PLACE)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,6 +7,7 @@ other processes, or any way to leave something behind. `tiers` says how, machine
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ from agent.core.records import Outcome
 from agent.sandbox import program
 from agent.sandbox.collector import RefusedSubmissionError, read_submission
 from agent.sandbox.supervisor import receive, send
-from agent.sandbox.system_calls import compile_filter
+from agent.sandbox.system_calls import keeper_filter, program_filter
 from agent.sandbox.watch import TreeLimits
 
 TierName = Literal["namespaces", "landlock", "limits"]
@@ -125,8 +126,7 @@ class WarmRunner:
             "modules": self._modules,
             "scratch": str(place / "scratch"),
             "readable": [*_SYSTEM, *_interpreter_folders()],
-            "filter_inside": base64.b64encode(compile_filter(True)).decode(),
-            "filter_outside": base64.b64encode(compile_filter(False)).decode(),
+            "filters": [base64.b64encode(program).decode() for program in _filters()],
         }
         self._zygote = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, _PROJECT, json.dumps(settings)],
@@ -270,6 +270,11 @@ class WarmRunner:
             text += b"\n[...]\n"
         text += printed.read(keep)
         return text.decode(errors="replace").replace(folder, ".")
+
+
+@functools.cache
+def _filters() -> tuple[bytes, bytes, bytes]:
+    return keeper_filter(), program_filter(inside=True), program_filter(inside=False)
 
 
 def _interpreter_folders() -> list[str]:

@@ -12,24 +12,13 @@ import os
 import signal
 import socket
 import time
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from agent.sandbox import audit, landlock, linux, namespaces, tiers
 from agent.sandbox.collector import RefusedSubmissionError, open_submission
-from agent.sandbox.layers import Tier, become_program
+from agent.sandbox.layers import Home, Tier, become_program, inside_rules
 from agent.sandbox.place import Place
 from agent.sandbox.watch import ProcessTree, TreeLimits, end_tree, wait_for
-
-
-@dataclass(frozen=True, slots=True)
-class _Home:
-    """Where this supervisor's programs live."""
-
-    user: int | None  # to become before running a program, when root
-    own_network: bool
-    kill_all: bool  # whether kill(-1) reaches descendants only
-    tree: ProcessTree
 
 
 def supervise(connection: socket.socket, tier: Tier) -> NoReturn:
@@ -38,7 +27,11 @@ def supervise(connection: socket.socket, tier: Tier) -> NoReturn:
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     # Blocked before any fork, so that a program that ends at once is not missed.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    home = _move_in(tier, connection)
+    home, tree, kill_all = _move_in(tier, connection)
+    linux.limit_capabilities()
+    if tier.name != "limits":
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        linux.install_filter(tier.filters.keeper)
     shared = os.memfd_create("report")
     os.truncate(shared, audit.REPORT_BYTES)
     report = mmap.mmap(shared, audit.REPORT_BYTES)
@@ -46,14 +39,17 @@ def supervise(connection: socket.socket, tier: Tier) -> NoReturn:
         request, descriptors = receive(connection)
         if request is None:
             os._exit(0)
-        reply, submission = _run(request, descriptors, tier, home, report, shared)
+        reply, submission = _run(request, descriptors, home, tree, kill_all, report, shared)
         send(connection, reply, [] if submission is None else [submission])
         if submission is not None:
             os.close(submission)
 
 
-def _move_in(tier: Tier, connection: socket.socket) -> _Home:
-    """Enter the tier. With namespaces this returns in a new process, process 1 of its world."""
+def _move_in(tier: Tier, connection: socket.socket) -> tuple[Home, ProcessTree, bool]:
+    """Enter the tier. With namespaces this returns in a new process, process 1 of its world.
+
+    The last answer is whether kill(-1) reaches this process's descendants only.
+    """
     user = tiers.FIRST_USER + os.getpid() if tier.own_user else None
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)  # the host's still shows a whole world
     if tier.name != "namespaces":
@@ -62,7 +58,7 @@ def _move_in(tier: Tier, connection: socket.socket) -> _Home:
         if scoped:
             landlock.keep_signals_inside()
             _check_signals_stay_inside()
-        return _Home(user, False, scoped, ProcessTree(proc))
+        return Home(tier, user, False, None), ProcessTree(proc), scoped
     own_network = namespaces.isolate()
     first = linux.fork()
     if first:
@@ -72,7 +68,8 @@ def _move_in(tier: Tier, connection: socket.socket) -> _Home:
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     tree = ProcessTree(proc)
     namespaces.build_view(tier.scratch, tier.readable)
-    return _Home(user, own_network, os.getpid() == 1, tree)
+    rules = inside_rules(tier) if tier.landlock_abi else None
+    return Home(tier, user, own_network, rules), tree, os.getpid() == 1
 
 
 def _check_signals_stay_inside() -> None:
@@ -104,8 +101,9 @@ def send(connection: socket.socket, message: dict[str, Any], descriptors: list[i
 def _run(
     request: dict[str, Any],
     descriptors: list[int],
-    tier: Tier,
-    home: _Home,
+    home: Home,
+    tree: ProcessTree,
+    kill_all: bool,
     report: mmap.mmap,
     shared: int,
 ) -> tuple[dict[str, Any], int | None]:
@@ -114,18 +112,16 @@ def _run(
     limits = TreeLimits(**request["limits"])
     report[:] = bytes(len(report))
     report.seek(0)
-    with Place(tier, home.user, limits) as place:
+    with Place(home, limits) as place:
         place.fill(public)
         os.close(public)
         started = time.monotonic()
         child = linux.fork()
         if child == 0:
-            become_program(
-                request, output, place, tier, home.user, home.own_network, report, shared
-            )
+            become_program(request, output, place, home, report, shared)
         os.close(output)
-        ended = wait_for(child, home.tree, limits, place.on_disk)
-        end_tree(home.kill_all, home.tree)
+        ended = wait_for(child, tree, limits, place.on_disk)
+        end_tree(kill_all, tree)
         seconds = time.monotonic() - started
         submission, refused = None, ""
         try:

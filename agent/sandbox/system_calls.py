@@ -55,13 +55,62 @@ _METADATA = """
     setxattr lsetxattr removexattr lremovexattr""".split()
 
 
-@functools.cache
-def compile_filter(inside: bool) -> bytes:
-    """The filter as classic BPF for this machine's architecture.
+# What supervisors still need: they are refused to programs only.
+_KEEPERS = {"mount", "umount2", "landlock_create_ruleset"}
+
+
+def keeper_filter() -> bytes:
+    """For supervisors and, inherited, their programs: all but what supervisors need themselves.
+
+    Installing a filter costs time with its length, so the long one is installed once.
+    """
+    seccomp, rules = _start()
+    for call in {call for calls in REFUSED.values() for call in calls.split()} - _KEEPERS:
+        if _exists(seccomp, call):
+            rules.add_rule(seccomp.ERRNO(errno.EPERM), call)
+    # clone3 hides its flags in memory; libraries fall back to clone when it does not exist.
+    rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
+    for flag in (*_NAMESPACES, _CLONE_NEWCGROUP):
+        arguments = seccomp.Arg(0, seccomp.MASKED_EQ, flag, flag)
+        rules.add_rule(seccomp.ERRNO(errno.EPERM), "clone", arguments)
+    # A process may arrange its own priorities and limits, not those of others.
+    for call, position in (
+        ("prlimit64", 0),
+        ("sched_setaffinity", 0),
+        ("setpriority", 0),
+        ("setpriority", 1),
+    ):
+        not_own = seccomp.Arg(position, seccomp.NE, 0)
+        rules.add_rule(seccomp.ERRNO(errno.EPERM), call, not_own)
+    for request in (_TIOCSTI, _TIOCLINUX):
+        asked = seccomp.Arg(1, seccomp.MASKED_EQ, 0xFFFFFFFF, request)
+        rules.add_rule(seccomp.ERRNO(errno.EPERM), "ioctl", asked)
+    return _compile(rules)
+
+
+def program_filter(inside: bool) -> bytes:
+    """For programs, on top of the supervisor's.
 
     inside: whether programs have a file system and a network of their own. Where these are the
         host's, unix sockets would lead to its daemons; connected pairs are always allowed.
     """
+    seccomp, rules = _start()
+    refuse = seccomp.ERRNO(errno.EPERM)
+    for call in ("mount", "umount2", "landlock_create_ruleset"):
+        rules.add_rule(refuse, call)
+    not_unix = seccomp.Arg(0, seccomp.NE, socket.AF_UNIX)
+    rules.add_rule(refuse, "socketpair", not_unix)
+    if inside:
+        rules.add_rule(refuse, "socket", not_unix)
+    else:
+        rules.add_rule(refuse, "socket")
+        for call in filter(functools.partial(_exists, seccomp), _METADATA):
+            rules.add_rule(seccomp.ERRNO(0), call)
+    return _compile(rules)
+
+
+def _start() -> tuple[Any, Any]:
+    """libseccomp and an empty filter that allows everything but calls of other architectures."""
     try:
         import pyseccomp as seccomp
     except (ImportError, RuntimeError, OSError) as missing:
@@ -69,30 +118,15 @@ def compile_filter(inside: bool) -> bytes:
             f"sandbox: libseccomp cannot be loaded ({missing}); install the system's package "
             f"(libseccomp2 on Debian, libseccomp on Red Hat)"
         ) from missing
-    refuse = seccomp.ERRNO(errno.EPERM)
     rules = seccomp.SyscallFilter(seccomp.ALLOW)
     rules.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)  # 32 bit and x32 calls
-    for calls in REFUSED.values():
-        for call in filter(functools.partial(_exists, seccomp), calls.split()):
-            rules.add_rule(refuse, call)
-    # clone3 hides its flags in memory; libraries fall back to clone when it does not exist.
-    rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
-    for flag in (*_NAMESPACES, _CLONE_NEWCGROUP):
-        rules.add_rule(refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, flag, flag))
-    # A process may arrange its own priorities and limits, not those of others.
-    for call in ("prlimit64", "sched_setaffinity"):
-        rules.add_rule(refuse, call, seccomp.Arg(0, seccomp.NE, 0))
-    rules.add_rule(refuse, "setpriority", seccomp.Arg(0, seccomp.NE, 0))
-    rules.add_rule(refuse, "setpriority", seccomp.Arg(1, seccomp.NE, 0))
-    if inside:
-        rules.add_rule(refuse, "socket", seccomp.Arg(0, seccomp.NE, socket.AF_UNIX))
-    else:
-        rules.add_rule(refuse, "socket")
-        for call in filter(functools.partial(_exists, seccomp), _METADATA):
-            rules.add_rule(seccomp.ERRNO(0), call)
-    rules.add_rule(refuse, "socketpair", seccomp.Arg(0, seccomp.NE, socket.AF_UNIX))
-    for request in (_TIOCSTI, _TIOCLINUX):
-        rules.add_rule(refuse, "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, 0xFFFFFFFF, request))
+    # A tree instead of a list: on installing it the kernel runs it for every call that exists.
+    rules.set_attr(seccomp.Attr.CTL_OPTIMIZE, 2)
+    return seccomp, rules
+
+
+def _compile(rules: Any) -> bytes:
+    """As classic BPF for this machine's architecture."""
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)

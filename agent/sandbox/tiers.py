@@ -91,7 +91,7 @@ def _enter_namespaces(scratch: str, readable: tuple[str, ...]) -> str:
 
 def _see_view(scratch: str, readable: tuple[str, ...], network: bool) -> str:
     namespaces.build_view(scratch, readable)
-    linux.mount("tmpfs", "/tmp", "tmpfs", 0, "size=1m")
+    linux.mount("tmpfs", namespaces.PLACE, "tmpfs", 0, "size=1m")
     if os.geteuid() == 0:
         drop_root(FIRST_USER + os.getpid())
     _read_interpreter()
@@ -106,7 +106,7 @@ def _restrict(version: int, readable: tuple[str, ...], as_other: bool) -> str:
     elif version < landlock.SCOPES_ABI:
         return f"Landlock ABI {version} does not keep signals inside, {landlock.SCOPES_ABI} does"
     linux.drop_capabilities()
-    landlock.restrict(readable, (), version)
+    landlock.restrict(landlock.make_rules(readable, (), version))
     _read_interpreter()
     return ""
 

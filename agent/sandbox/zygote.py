@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agent.sandbox import audit, linux, program, tiers
-from agent.sandbox.layers import Tier
+from agent.sandbox.layers import Filters, Tier
 from agent.sandbox.supervisor import supervise
 
 
@@ -60,8 +60,7 @@ def _choose_tier(settings: dict[str, Any]) -> Tier:
         offer.landlock_abi,
         settings["scratch"],
         readable,
-        base64.b64decode(settings["filter_inside"]),
-        base64.b64decode(settings["filter_outside"]),
+        Filters(*map(base64.b64decode, settings["filters"])),
         os.geteuid() == 0 and (name == "namespaces" or (name == "landlock" and offer.own_user)),
         "\n".join(sources) if settings["start"] == "cold" else "",
     )
