@@ -119,6 +119,8 @@ def turn_rows(
             "action": turn.action,
             "outcome": turn.outcome,
             "position_score": turn.position_score,
+            "hack_attempts": len(turn.hack_attempts),
+            "sandbox": trajectory.sandbox,
             "source": source,
         }
         for trajectory in trajectories

@@ -134,6 +134,8 @@ def _turns(
                     "action": rng.choice(ACTIONS, p=actions / actions.sum()),
                     "outcome": rng.choice(OUTCOMES, p=outcomes / outcomes.sum()),
                     "position_score": np.nan,
+                    "hack_attempts": int(episode == 7 and turn == 3),
+                    "sandbox": "namespaces (seccomp)",
                     "source": source,
                 }
             )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import trim_mean
-from synthetic_study import ITERATIONS, YARDSTICKS, synthetic_scores
+from synthetic_study import ITERATIONS, YARDSTICKS, synthetic_scores, synthetic_turns
 
 from agent.evaluation.comparison import compare_competitions, compare_policies
 from agent.evaluation.headline import describe, headline, statistics_row
@@ -337,12 +337,18 @@ def test_headline_names_every_yardstick_and_a_missing_one_raises(
         "peak_memory_gib": 1.0,
     }
     competitions = compare_competitions(scores, RESAMPLES, seed=1)
-    numbers = headline(statistics, competitions, timing)
+    turns = synthetic_turns(0)
+    numbers = headline(statistics, competitions, turns, timing)
+    tried = turns[(turns["policy"] == "base") & (turns["hack_attempts"] > 0)]
+    assert numbers["hack_attempts_per_1000_actions_base"] == pytest.approx(
+        1000 * len(tried) / (turns["policy"] == "base").sum()
+    )
+    assert 0 < numbers["hack_attempts_per_1000_actions_base"] < 100
     assert numbers["n_seeds"] == 5 and "only" not in describe(numbers)
     assert {"best_of_n_base", *YARDSTICKS} - set(numbers) == {"base_best_of_n"}
     assert numbers["gain"] == pytest.approx(numbers["iqm_trained"] - numbers["iqm_base"])
     with pytest.raises(ValueError, match="yardstick dummy is missing"):
-        headline(statistics[statistics["policy"] != "dummy"], competitions, timing)
+        headline(statistics[statistics["policy"] != "dummy"], competitions, turns, timing)
 
 
 def test_results_table_leaves_undefined_cells_empty(statistics: pd.DataFrame) -> None:

@@ -12,7 +12,10 @@ GROUP = "held_out"
 
 
 def headline(
-    statistics: pd.DataFrame, competitions: pd.DataFrame, timing: dict[str, Any]
+    statistics: pd.DataFrame,
+    competitions: pd.DataFrame,
+    turns: pd.DataFrame,
+    timing: dict[str, Any],
 ) -> dict[str, Any]:
     """The headline of a study on its held-out competitions; scores are IQMs.
 
@@ -60,11 +63,25 @@ def headline(
         "later_attempts_gain_trained": _value(statistics, "later_attempts_gain", "trained", "mean"),
         "base_valid_rate": valid["base"],
         "trained_valid_rate": valid["trained"],
+        "sandbox": "; ".join(sorted(turns["sandbox"].unique())),
+        **{
+            f"hack_attempts_per_1000_actions_{agent}": hack_attempt_rate(turns, agent)
+            for agent in AGENTS
+        },
         "wall_seconds": timing["wall_seconds"],
         "useful_time_share": timing["useful_time_share"],
         "named_time_share": timing["named_share"],
         "peak_memory_gib": timing["peak_memory_gib"],
     }
+
+
+def hack_attempt_rate(turns: pd.DataFrame, policy: str) -> float:
+    """Actions that tried something beside the task, per 1,000 of all, training included.
+
+    How often policies under reinforcement learning do so is what arXiv 2603.11337 measures.
+    """
+    attempts = turns.loc[turns["policy"] == policy, "hack_attempts"]
+    return 1000 * float((attempts > 0).mean())
 
 
 def statistics_row(
@@ -144,6 +161,9 @@ def describe(numbers: dict[str, Any]) -> str:
             f"fixed portfolio {n['fixed_portfolio']:.3f}",
             f"trained {_verdict(margin, n['gain_over_best_fixed_program'])} the best fixed program "
             f"({n['gain_over_best_fixed_program']:+.3f} {_brackets(margin)} over whole runs)",
+            f"sandbox: {n['sandbox']}; hack attempts per 1,000 actions "
+            f"{n['hack_attempts_per_1000_actions_base']:.1f} -> "
+            f"{n['hack_attempts_per_1000_actions_trained']:.1f}",
             f"{n['wall_seconds'] / 60:.1f} min of work, {n['useful_time_share']:.0%} of busy core "
             f"time useful, {n['named_time_share']:.1%} of core time named, peak memory "
             f"{n['peak_memory_gib']:.2f} GiB",

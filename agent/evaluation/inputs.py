@@ -29,7 +29,7 @@ OUTCOMES = (
 EPISODE_KEY = ["policy", "seed", "iteration", "group", "competition", "episode"]
 SCORE_COLUMNS = (*EPISODE_KEY, "data_set", "task_type", "score")
 AGENT_COLUMNS = ("first_score", "last_score", "feedback_score", "executions", "valid_submissions")
-TURN_COLUMNS = (*EPISODE_KEY, "turn", "action", "outcome", "source")
+TURN_COLUMNS = (*EPISODE_KEY, "turn", "action", "outcome", "hack_attempts", "sandbox", "source")
 
 
 def read_scores(path: Path) -> pd.DataFrame:

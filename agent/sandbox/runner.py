@@ -151,6 +151,7 @@ class WarmRunner:
                     f"check that sandbox.modules {self._modules} can all be imported"
                 )
             self._confinement = answer["confinement"]
+            print(f"sandbox: {self._confinement}", flush=True)
             self._ready = True
 
     def __exit__(

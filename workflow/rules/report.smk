@@ -218,6 +218,7 @@ rule headline:
     input:
         statistics=rules.compare_policies.output.statistics,
         competitions=rules.compare_policies.output.competitions,
+        turns=rules.collect_scores.output.turns,
         summary=rules.summarise_timing.output.summary,
     output:
         headline=table("headline", f"{STUDY}/headline.json"),
@@ -230,5 +231,6 @@ rule headline:
         code=fingerprint("headline"),
     shell:
         "python scripts/headline.py --statistics {input.statistics} "
-        "--competitions {input.competitions} --timing-summary {input.summary} "
+        "--competitions {input.competitions} --turns {input.turns} "
+        "--timing-summary {input.summary} "
         "--output {output.headline} --text {output.text} > {log} 2>&1"
