@@ -358,6 +358,7 @@ def test_the_fork_server_dies_when_its_owner_is_killed():
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert owner.stdout.readline().startswith("sandbox: ")
     zygote = int(owner.stdout.readline())
     group = Path(f"/proc/{zygote}/task/{zygote}/children")
     assert wait_until(lambda: group.read_text().split() != [])  # a program is running

@@ -1,5 +1,6 @@
 """Things that go wrong around programs: each ends in time, rightly named, and the next one works."""
 
+import gc
 import os
 import signal
 import socket
@@ -128,6 +129,7 @@ def test_eight_at_once_keep_out_of_each_others_way(warm, public):
 
 def test_a_thousand_programs_leave_nothing_behind(warm, public):
     def resources() -> tuple[int, int, int]:
+        gc.collect()
         group = {
             entry.name
             for entry in Path("/proc").glob("[0-9]*")

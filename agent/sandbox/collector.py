@@ -6,7 +6,6 @@ caller of the runner reads it, by descriptor and in a process that no program ca
 
 import os
 import stat
-from pathlib import Path
 
 SUBMISSION = "submission.csv"
 
@@ -15,14 +14,16 @@ class RefusedSubmissionError(Exception):
     """What lies under the submission's name is not a plain file of a sane size."""
 
 
-def open_submission(folder: Path) -> int | None:
-    """A descriptor of `submission.csv`, None when there is none.
+def open_submission(folder: int) -> int | None:
+    """A descriptor of `submission.csv` in a folder given by descriptor, None when there is none.
 
-    No link is followed and no pipe waited for (open(2), O_NOFOLLOW, O_NONBLOCK); a file with a
-    second name, which may be a hard link to the answers, is refused.
+    The path of that folder may lead elsewhere by now. No link is followed and no pipe waited for
+    (open(2), O_NOFOLLOW, O_NONBLOCK); a file with a second name, which may be a hard link to the
+    answers, is refused.
     """
     try:
-        descriptor = os.open(folder / SUBMISSION, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(SUBMISSION, flags, dir_fd=folder)
     except FileNotFoundError:
         return None
     except OSError as unreadable:

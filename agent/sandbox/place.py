@@ -25,6 +25,7 @@ class Place:
         scratch = Path(home.tier.scratch)
         self.folder = Path(PLACE) if self._mounted else scratch / str(os.getpid())
         self.work = self.folder / "work"
+        self._opened: list[int] = []
 
     @property
     def on_disk(self) -> str:
@@ -41,17 +42,22 @@ class Place:
             self.folder.mkdir(mode=0o700)
         return self
 
-    def fill(self, public: int) -> None:
-        """Copy in what the descriptor `public` shows; its path is not known here."""
+    def fill(self, public: int) -> int:
+        """Copy in what the descriptor `public` shows; its path is not known here.
+
+        Returns a descriptor of the working folder, which holds wherever a program moves it.
+        """
         os.fchdir(public)
         shutil.copytree(".", self.work)
         os.chdir("/")
+        self._opened.append(os.open(self.work, os.O_PATH | os.O_DIRECTORY))
         if self._mounted:
             Path(SHARED_MEMORY).mkdir()
         if self._user is not None:
             for folder, _, names in os.walk(self.folder):
                 for path in (folder, *(f"{folder}/{name}" for name in names)):
                     os.chown(path, self._user, self._user, follow_symlinks=False)
+        return self._opened[0]
 
     def __exit__(
         self,
@@ -59,7 +65,14 @@ class Place:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for descriptor in self._opened:
+            os.close(descriptor)
         if self._mounted:
             linux.unmount(PLACE)
         else:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.chmod(0o700)
+            for folder, names, _ in os.walk(self.folder):
+                for name in names:  # a program may have locked us out of its folders
+                    if not Path(folder, name).is_symlink():
+                        Path(folder, name).chmod(0o700)
+            shutil.rmtree(self.folder)

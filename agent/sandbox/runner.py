@@ -174,19 +174,21 @@ class WarmRunner:
 
     def run(self, program: str, public: Path) -> Execution:
         """Run it to its end. A lost supervisor is replaced, and the program run once more."""
+        try:
+            return self._run_once(program, public)
+        except SupervisorLostError:
+            self._restart_if_dead()
+        try:
+            return self._run_once(program, public)
+        except SupervisorLostError as again:
+            raise RuntimeError(
+                "sandbox: the supervisor of a program died twice; is memory short?"
+            ) from again
+
+    def _run_once(self, program: str, public: Path) -> Execution:
         self.wait_until_ready()
         with tempfile.TemporaryFile(dir=self._folder) as output:
-            try:
-                reply, submission = self._ask(program, public, output)
-            except SupervisorLostError:
-                output.truncate(0)
-                self._restart_if_dead()
-                try:
-                    reply, submission = self._ask(program, public, output)
-                except SupervisorLostError as again:
-                    raise RuntimeError(
-                        "sandbox: the supervisor of a program died twice; is memory short?"
-                    ) from again
+            reply, submission = self._ask(program, public, output)
             return self._execution(reply, submission, output)
 
     def _restart_if_dead(self) -> None:

@@ -113,7 +113,7 @@ def _run(
     report[:] = bytes(len(report))
     report.seek(0)
     with Place(home, limits) as place:
-        place.fill(public)
+        work = place.fill(public)
         os.close(public)
         started = time.monotonic()
         child = linux.fork()
@@ -125,7 +125,7 @@ def _run(
         seconds = time.monotonic() - started
         submission, refused = None, ""
         try:
-            submission = open_submission(place.work)
+            submission = open_submission(work)
         except RefusedSubmissionError as reason:
             refused = str(reason)
     return {
