@@ -1,4 +1,4 @@
-"""Things that go wrong around programs: each ends in time, rightly named, and the next one works."""
+"""Things that go wrong around programs: each ends in time, rightly named; the next one works."""
 
 import gc
 import os
