@@ -1,5 +1,6 @@
 # make demo   set up .venv and run the embedded study to its report      (CORES=n, default all)
 # make test   set up .venv and run every test
+# make attacks   what this machine's sandbox withstands; ends with one line of JSON for each tier
 #
 # On a machine without a GPU, point TORCH_INDEX at PyTorch's CPU wheel index to avoid gigabytes of
 # CUDA libraries:  make demo TORCH_INDEX=<address of the index>
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test benchmarks install clean
+.PHONY: demo test attacks benchmarks install clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -25,6 +26,9 @@ demo: install
 
 test: install
 	$(ENVIRONMENT) $(BIN)/pytest
+
+attacks: install
+	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m attacks
 
 benchmarks: install
 	$(ENVIRONMENT) $(BIN)/python -m benchmarks

@@ -22,9 +22,21 @@ def headline(
     `gain_ci` resamples runs within each competition (rliable), `gain_ci_by_run` whole training
     runs, `gain_ci_by_data_set` whole data sets. An interval that cannot be had is [null, null].
     """
-    iqm = {policy: _value(statistics, "score", policy) for policy in _policies(statistics)}
-    first = {agent: _value(statistics, "first_score", agent) for agent in AGENTS}
-    valid = {agent: _value(statistics, "valid_rate", agent, aggregate="ratio") for agent in AGENTS}
+    return (
+        _gains(statistics, competitions[competitions["group"] == GROUP])
+        | _yardsticks(statistics)
+        | _attempts(statistics)
+        | _conduct(turns)
+        | {
+            "wall_seconds": timing["wall_seconds"],
+            "useful_time_share": timing["useful_time_share"],
+            "named_time_share": timing["named_share"],
+            "peak_memory_gib": timing["peak_memory_gib"],
+        }
+    )
+
+
+def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
     gain = {
         scheme: statistics_row(statistics, "gain", "trained", "base", interval=scheme)
         for scheme in ("stratified", "runs", "data_sets")
@@ -32,17 +44,12 @@ def headline(
     improvement = statistics_row(
         statistics, "probability_of_improvement", "trained", "base", "mean"
     )
-    over_fixed = statistics_row(
-        statistics, "gain", "trained", "best_fixed_program", interval="runs"
-    )
-    played = competitions[competitions["group"] == GROUP]
     return {
         "n_seeds": int(gain["stratified"]["n_runs"]),
         "n_competitions": len(played),
         "n_data_sets": int(played["data_set"].nunique()),
         "n_improved_competitions": int((played["gain"] > 0).sum()),
-        "iqm_base": iqm["base"],
-        "iqm_trained": iqm["trained"],
+        **{f"iqm_{agent}": _value(statistics, "score", agent) for agent in AGENTS},
         "gain": float(gain["stratified"]["value"]),
         "gain_ci": _interval(gain["stratified"]),
         "gain_ci_by_run": _interval(gain["runs"]),
@@ -50,6 +57,15 @@ def headline(
         "interval_note": _notes(gain.values()),
         "probability_of_improvement": float(improvement["value"]),
         "probability_of_improvement_ci": _interval(improvement),
+    }
+
+
+def _yardsticks(statistics: pd.DataFrame) -> dict[str, Any]:
+    iqm = {policy: _value(statistics, "score", policy) for policy in _policies(statistics)}
+    over_fixed = statistics_row(
+        statistics, "gain", "trained", "best_fixed_program", interval="runs"
+    )
+    return {
         "best_of_n_base": _yardstick(iqm, "base_best_of_n"),
         **{
             name: _yardstick(iqm, name)
@@ -57,22 +73,26 @@ def headline(
         },
         "gain_over_best_fixed_program": float(over_fixed["value"]),
         "gain_over_best_fixed_program_ci_by_run": _interval(over_fixed),
-        "first_attempt_base": first["base"],
-        "first_attempt_trained": first["trained"],
-        "later_attempts_gain_base": _value(statistics, "later_attempts_gain", "base", "mean"),
-        "later_attempts_gain_trained": _value(statistics, "later_attempts_gain", "trained", "mean"),
-        "base_valid_rate": valid["base"],
-        "trained_valid_rate": valid["trained"],
-        "sandbox": "; ".join(sorted(turns["sandbox"].unique())),
-        **{
-            f"hack_attempts_per_1000_actions_{agent}": hack_attempt_rate(turns, agent)
-            for agent in AGENTS
-        },
-        "wall_seconds": timing["wall_seconds"],
-        "useful_time_share": timing["useful_time_share"],
-        "named_time_share": timing["named_share"],
-        "peak_memory_gib": timing["peak_memory_gib"],
     }
+
+
+def _attempts(statistics: pd.DataFrame) -> dict[str, Any]:
+    """What the first attempt reaches, what later ones add, and how many programs are valid."""
+    numbers: dict[str, Any] = {}
+    for agent in AGENTS:
+        later = _value(statistics, "later_attempts_gain", agent, aggregate="mean")
+        numbers[f"first_attempt_{agent}"] = _value(statistics, "first_score", agent)
+        numbers[f"later_attempts_gain_{agent}"] = later
+        numbers[f"{agent}_valid_rate"] = _value(statistics, "valid_rate", agent, aggregate="ratio")
+    return numbers
+
+
+def _conduct(turns: pd.DataFrame) -> dict[str, Any]:
+    rates = {
+        f"hack_attempts_per_1000_actions_{agent}": hack_attempt_rate(turns, agent)
+        for agent in AGENTS
+    }
+    return {"sandbox": "; ".join(sorted(turns["sandbox"].unique())), **rates}
 
 
 def hack_attempt_rate(turns: pd.DataFrame, policy: str) -> float:

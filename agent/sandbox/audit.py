@@ -55,13 +55,25 @@ def watch(report: mmap.mmap, allowed: tuple[str, ...]) -> None:
         line = f"{kind}: {str(detail)[:80]}".replace("\n", " ")
         if line not in seen and len(seen) < 40:
             seen.add(line)
-            report.write(f"{line}\n".encode(errors="replace"))
+            text = f"{line}\n".encode(errors="replace")
+            end = report.find(b"\0")  # processes that the program forks write on
+            if 0 <= end < REPORT_BYTES - len(text):
+                report[end : end + len(text)] = text
 
     def outside(path: Any) -> bool:
         if isinstance(path, int) or path is None:
             return False
         full = os.path.abspath(os.fsdecode(path))  # noqa: PTH100, follows no link, opens nothing
         return not (full + "/").startswith(fine) and full != "/"
+
+    def is_private_socket(event: str, arguments: tuple[Any, ...]) -> bool:
+        """Whether this is a file in the program's own folders, as multiprocessing makes them."""
+        address = arguments[1] if event != "socket.getaddrinfo" else None
+        return (
+            isinstance(address, str | bytes)
+            and not outside(address)
+            and not os.fsdecode(address).startswith("\0")
+        )
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in _PATHS:
@@ -71,7 +83,8 @@ def watch(report: mmap.mmap, allowed: tuple[str, ...]) -> None:
             if outside(arguments[0]):
                 note("link", os.fsdecode(arguments[0]))
         elif event in _NETWORK:
-            note("network", event)
+            if not is_private_socket(event, arguments):
+                note("network", event)
         elif event in _PROCESSES:
             if not _is_own(arguments[0]):
                 note("signal", event)

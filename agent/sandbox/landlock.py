@@ -34,8 +34,13 @@ def abi() -> int:
 
 
 def keep_signals_inside() -> None:
-    """From now on this process and its children signal each other only. ABI 6."""
-    restrict(_ruleset(0, 0, 2))
+    """From now on this process and its children signal each other only. ABI 6.
+
+    Every layer must allow REFER to what moves between folders, also one without rules for files.
+    """
+    rules = _ruleset(REFER, 0, 2)
+    _allow(rules, "/", REFER)
+    restrict(rules)
 
 
 def make_rules(readable: Iterable[str], writable: Iterable[str], version: int) -> int:

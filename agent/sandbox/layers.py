@@ -11,14 +11,23 @@ import resource
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from agent.sandbox import audit, landlock, linux, namespaces, program, tiers
+from agent.sandbox import audit, landlock, linux, namespaces, program, semaphores, tiers
 
 if TYPE_CHECKING:
     from agent.sandbox.place import Place
 
 _PROGRAM, _REPORT = 3, 4  # descriptors that a new interpreter is given
+# Without what /proc/self tells about the host: its mounts, and its connections in net.
+_PROC = (
+    *("/proc/cpuinfo", "/proc/meminfo"),
+    *(
+        f"/proc/self/{name}"
+        for name in ("cmdline", "fd", "maps", "smaps", "stat", "statm", "status")
+    ),
+)
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
 
 
@@ -73,10 +82,13 @@ def become_program(
     if home.tier.name != "limits":
         _confine(place, home)
     _arrange_descriptors(request["program"], output, shared, bool(home.tier.cold_source))
-    allowed = (*home.tier.readable, str(place.folder), "/tmp", str(program.__file__))
+    our_own = str(Path(program.__file__).parent)  # whoever looks at the stack quotes it
+    allowed = (*home.tier.readable, str(place.folder), "/tmp", our_own)
     if home.tier.cold_source:
-        _start_cold(home.tier.cold_source, allowed)
+        _start_cold(home.tier, allowed)
     audit.watch(report, allowed)
+    if home.tier.name == "landlock":
+        semaphores.install()
     program.run(request["program"])
 
 
@@ -101,8 +113,7 @@ def inside_rules(tier: Tier) -> int:
 
 def outside_rules(tier: Tier, folder: str) -> int:
     """In the host's file system: the program's own folder, libraries, and itself in /proc."""
-    proc = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo")
-    return landlock.make_rules((*tier.readable, *proc), (folder, *_DEVICES), tier.landlock_abi)
+    return landlock.make_rules((*tier.readable, *_PROC), (folder, *_DEVICES), tier.landlock_abi)
 
 
 def _arrange_descriptors(source: str, output: int, shared: int, cold: bool) -> None:
@@ -133,11 +144,13 @@ def _limit(request: dict[str, Any]) -> None:
         resource.setrlimit(limit, (most, most))
 
 
-def _start_cold(source: str, allowed: tuple[str, ...]) -> NoReturn:
+def _start_cold(tier: Tier, allowed: tuple[str, ...]) -> NoReturn:
     """The same in a new interpreter, which inherits all confinement but no imported library."""
+    install = "install()" if tier.name == "landlock" else ""
     start = (
-        f"{source}\n"
+        f"{tier.cold_source}\n"
         f"watch(mmap.mmap({_REPORT}, REPORT_BYTES), {allowed!r})\n"
+        f"{install}\n"
         f"run(os.fdopen({_PROGRAM}, encoding='utf-8').read())\n"
     )
     os.execve(sys.executable, [sys.executable, "-P", "-c", start], dict(os.environ))

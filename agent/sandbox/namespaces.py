@@ -55,8 +55,8 @@ def build_view(root: str, readable: Sequence[str]) -> None:
     """Show this mount namespace `readable`, read-only, devices without harm, and nothing else.
 
     root: an empty folder, over which the new root is built. `PLACE` is left to be mounted for each
-    program. A fresh /proc shows only this world's processes; inside some
-    containers the kernel refuses it, and programs then have none.
+    program; /tmp leads there unless something readable lies in /tmp. A fresh /proc shows only this
+    world's processes; inside some containers the kernel refuses it, and programs then have none.
     """
     linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=755")
@@ -69,7 +69,8 @@ def build_view(root: str, readable: Sequence[str]) -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         Path(root, "dev", name).symlink_to(f"/proc/self/fd/{number}")
     Path(root, "dev/fd").symlink_to("/proc/self/fd")
-    Path(root, "tmp").symlink_to(PLACE)
+    if not Path(root, "tmp").exists():
+        Path(root, "tmp").symlink_to(PLACE)
     Path(root, "dev/shm").symlink_to(SHARED_MEMORY)  # among the program's files, and as limited
     with contextlib.suppress(PermissionError):
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from types import TracebackType
 
@@ -70,9 +71,15 @@ class Place:
         if self._mounted:
             linux.unmount(PLACE)
         else:
-            self.folder.chmod(0o700)
-            for folder, names, _ in os.walk(self.folder):
-                for name in names:  # a program may have locked us out of its folders
-                    if not Path(folder, name).is_symlink():
-                        Path(folder, name).chmod(0o700)
-            shutil.rmtree(self.folder)
+            _remove(self.folder)
+
+
+def _remove(folder: Path) -> None:
+    """Whatever a program made of it."""
+    try:
+        shutil.rmtree(folder)
+    except (OSError, RecursionError):  # locked, or deeper than Python follows; or gone
+        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", folder], stderr=subprocess.DEVNULL, check=False)
+    if folder.exists():
+        raise RuntimeError(f"sandbox: what a program left in {folder} cannot be removed")

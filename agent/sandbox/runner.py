@@ -25,9 +25,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from agent.core.environment import Execution
-from agent.core.records import Outcome
-from agent.sandbox import program
-from agent.sandbox.collector import RefusedSubmissionError, read_submission
+from agent.sandbox.outcome import read_outcome
 from agent.sandbox.supervisor import receive, send
 from agent.sandbox.system_calls import keeper_filter, program_filter
 from agent.sandbox.watch import TreeLimits
@@ -39,6 +37,7 @@ TierName = Literal["namespaces", "landlock", "limits"]
 CLEAN_ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
+    "USER": "agent",
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
     "OMP_NUM_THREADS": "1",
@@ -66,7 +65,7 @@ class ProgramLimits:
     seconds: float
     cpu_seconds: float
     memory_mb: int  # also of each process's address space, the imported libraries included
-    processes: int
+    processes: int  # and their threads
     file_mb: int  # of a single file
     scratch_mb: int  # of all files
     scratch_files: int
@@ -189,7 +188,9 @@ class WarmRunner:
         self.wait_until_ready()
         with tempfile.TemporaryFile(dir=self._folder) as output:
             reply, submission = self._ask(program, public, output)
-            return self._execution(reply, submission, output)
+            return read_outcome(
+                reply, submission, output, self.limits.file_mb, self.limits.output_kb
+            )
 
     def _restart_if_dead(self) -> None:
         with self._starting:
@@ -233,47 +234,6 @@ class WarmRunner:
                 raise SupervisorLostError from gone
             return connection
 
-    def _execution(
-        self, reply: dict[str, Any], submission: int | None, output: BinaryIO
-    ) -> Execution:
-        printed = self._output(output, reply["folder"])
-        ended, attempts = reply["ended"], tuple(reply["attempts"])
-        outcome: Outcome = "ok"
-        error = message = ""
-        content, refused = None, reply["refused"]
-        if submission is not None:
-            try:
-                content = read_submission(submission, self.limits.file_mb)
-            except RefusedSubmissionError as reason:
-                refused = str(reason)
-        if refused:
-            attempts += (f"submission: {refused}",)
-        if ended in ("seconds", "cpu_seconds"):
-            outcome = "timed_out"
-        elif isinstance(ended, str):
-            outcome, error = "crashed", "ResourceLimit"
-            message = f"the program and its processes exceeded the limit of {ended}"
-        elif ended != 0:
-            outcome = "crashed"
-            printed, error, message = _split_error(printed, ended)
-        if outcome != "ok":
-            content, refused = None, ""
-        return Execution(
-            outcome, error, message, printed, content, refused, reply["seconds"], attempts
-        )
-
-    def _output(self, printed: BinaryIO, folder: str) -> str:
-        """Both ends of what the program printed, without the path of its temporary folder."""
-        keep = self.limits.output_kb << 10
-        size = printed.seek(0, os.SEEK_END)
-        printed.seek(0)
-        text = printed.read(keep)
-        if size > 2 * keep:
-            printed.seek(size - keep)
-            text += b"\n[...]\n"
-        text += printed.read(keep)
-        return text.decode(errors="replace").replace(folder, ".")
-
 
 @functools.cache
 def _filters() -> tuple[bytes, bytes, bytes]:
@@ -285,15 +245,3 @@ def _interpreter_folders() -> list[str]:
     packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     links = [sys.executable, str(Path(sys.executable).resolve())]
     return [*packages, sys.prefix, sys.base_prefix, *links]
-
-
-def _split_error(output: str, status: int) -> tuple[str, str, str]:
-    """Output, kind and message of the error that the child reported, or of its signal."""
-    body, mark, rest = output.rpartition(f"\n{program.ERROR_MARK}")
-    if mark:
-        kind, _, message = rest.partition("\n")[0].partition(":")
-        return body.rstrip(), kind, message.strip()
-    if status < 0:
-        names = {number.value: number.name for number in signal.Signals}
-        return output, names.get(-status, f"signal {-status}"), "the program was killed"
-    return output, "SystemExit", f"exit code {status}"

@@ -4,10 +4,12 @@ Limits of setrlimit(2) hold for one process; sums over all its descendants are w
 """
 
 import contextlib
+import math
 import os
 import resource
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ class TreeLimits:
     seconds: float  # wall time
     cpu_seconds: float
     memory_mb: int
-    processes: int
+    processes: int  # and their threads
     scratch_mb: int
     scratch_files: int
 
@@ -42,18 +44,38 @@ class ProcessTree:
             parents += children
         return found
 
-    def memory(self, members: list[str]) -> int:
-        """Bytes of memory and shared files in memory, shared pages counted once."""
-        # The resident size counts pages shared with the fork server again in every process: cheap,
-        # and never too small. Only when it exceeds is the exact sum worth its milliseconds.
-        return sum(
-            self._field(f"{pid}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")) for pid in members
-        )
+    def threads(self, members: Iterable[str]) -> int:
+        return sum(len(self._list(f"{pid}/task")) for pid in members)
 
-    def resident(self, members: list[str]) -> int:
-        return sum(self._field(f"{pid}/status", ("RssAnon:", "RssShmem:")) for pid in members)
+    def exceeds_memory(self, members: Iterable[str], most: int, files: int) -> bool:
+        """Whether memory is above `most` bytes, `files` of them in files without a name.
 
-    def cpu_seconds(self, members: list[str]) -> float:
+        Shared pages count once where the kernel shows that, which is to a process's own user, and
+        else in every process. Only when that cheap sum exceeds is the exact one worth its time.
+        """
+        resident = {pid: self._field(f"{pid}/status", "RssAnon:", "RssShmem:") for pid in members}
+        if sum(resident.values()) + files <= most:
+            return False
+        private = shared = 0
+        for pid in members:
+            own = self._field(f"{pid}/smaps_rollup", "Pss_Anon:")
+            private += own or resident[pid]
+            shared += self._field(f"{pid}/smaps_rollup", "Pss_Shmem:") if own else 0
+        return private + max(shared, files) > most  # such files may be mapped, too
+
+    def nameless_files(self, members: Iterable[str], device: int) -> tuple[int, int]:
+        """Bytes of open files that no folder shows: on the file system `device`, and in memory."""
+        sizes = {}
+        for pid in members:
+            for number in self._list(f"{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    file = os.stat(f"{pid}/fd/{number}", dir_fd=self._proc)
+                    if file.st_nlink == 0:
+                        sizes[file.st_dev, file.st_ino] = file.st_blocks << 9
+        on_device = sum(size for (where, _), size in sizes.items() if where == device)
+        return on_device, sum(sizes.values()) - on_device
+
+    def cpu_seconds(self, members: Iterable[str]) -> float:
         """Of the living; `resource.RUSAGE_CHILDREN` has those that were waited for."""
         ticks = 0
         for pid in members:
@@ -62,17 +84,24 @@ class ProcessTree:
         return ticks / _TICKS
 
     def _children(self, pid: str) -> list[str]:
-        threads: list[str] = []
-        with contextlib.suppress(OSError):
-            tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
-            try:
-                threads = os.listdir(tasks)  # noqa: PTH208, a descriptor has no path
-            finally:
-                os.close(tasks)
+        threads = self._list(f"{pid}/task")
         lists = [self._read(f"{pid}/task/{thread}/children") for thread in threads]
         return [child for found in lists for child in found.split()]
 
-    def _field(self, path: str, names: tuple[str, ...]) -> int:
+    def _list(self, path: str) -> list[str]:
+        """Empty when the process is gone, or another user's."""
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
+        except OSError:
+            return []
+        try:
+            return os.listdir(folder)  # noqa: PTH208, a descriptor has no path
+        except OSError:
+            return []
+        finally:
+            os.close(folder)
+
+    def _field(self, path: str, *names: str) -> int:
         lines = self._read(path).splitlines()
         return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(names))
 
@@ -109,27 +138,38 @@ def _exceeded(
     tree: ProcessTree, limits: TreeLimits, scratch: str, spent_before: float
 ) -> str | None:
     members = tree.members()
-    if len(members) > limits.processes:
+    if tree.threads(members) > limits.processes:
         return "processes"
     if _spent() - spent_before + tree.cpu_seconds(members) > limits.cpu_seconds:
         return "cpu_seconds"
-    most = limits.memory_mb << 20
-    if tree.resident(members) > most and tree.memory(members) > most:
+    device = Path(scratch).stat().st_dev if scratch else 0
+    deleted, in_memory = tree.nameless_files(members, device)
+    if tree.exceeds_memory(members, limits.memory_mb << 20, in_memory):
         return "memory_mb"
-    if scratch and _is_full(scratch, limits):
-        return "scratch"
+    if scratch:  # on a disk, which has no quota; a sized file system needs no watching
+        size, files = _used(scratch)
+        if size + deleted > limits.scratch_mb << 20 or files > limits.scratch_files:
+            return "scratch"
     return None
 
 
-def _is_full(scratch: str, limits: TreeLimits) -> bool:
-    """For folders on a disk, which have no quota; a sized file system needs no watching."""
-    size = files = 0
-    for folder, _, names in os.walk(scratch):
-        files += len(names)
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += Path(folder, name).lstat().st_blocks << 9
-    return size > limits.scratch_mb << 20 or files > limits.scratch_files
+def _used(scratch: str) -> tuple[float, float]:
+    """Bytes and files, without bound where a program keeps us from counting them."""
+    size = files = 0.0
+    folders = [scratch]
+    while folders:
+        try:
+            for entry in os.scandir(folders.pop()):
+                files += 1
+                with contextlib.suppress(FileNotFoundError):  # by now
+                    size += entry.stat(follow_symlinks=False).st_blocks << 9
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+        except FileNotFoundError:
+            continue
+        except OSError:  # locked, or so deep that its path is too long
+            return math.inf, math.inf
+    return size, files
 
 
 def _spent() -> float:

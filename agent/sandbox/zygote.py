@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from agent.sandbox import audit, linux, program, tiers
+from agent.sandbox import audit, linux, program, semaphores, tiers
 from agent.sandbox.layers import Filters, Tier
 from agent.sandbox.supervisor import supervise
 
@@ -27,6 +27,9 @@ def main(settings: dict[str, Any]) -> NoReturn:
     """Says on standard output which tier it will use, or why none, then that it is ready."""
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     tier = _choose_tier(settings)
+    if tier.name == "landlock":
+        # joblib starts new interpreters, which need named semaphores; without, it is serial.
+        os.environ["JOBLIB_MULTIPROCESSING"] = "0"
     for module in settings["modules"]:
         importlib.import_module(module)
     _rehearse()
@@ -54,7 +57,8 @@ def _choose_tier(settings: dict[str, Any]) -> Tier:
         print(json.dumps({"refused": str(refused)}), flush=True)
         sys.exit(1)
     print(json.dumps({"confinement": offer.describe(name)}), flush=True)
-    sources = [Path(str(module.__file__)).read_text() for module in (audit, program)]
+    modules = (audit, program, *([semaphores] if name == "landlock" else []))
+    sources = [Path(str(module.__file__)).read_text() for module in modules]
     return Tier(
         name,
         offer.landlock_abi,
