@@ -203,7 +203,7 @@ GRADER = (
 
         supervisor = ancestor(1)
         if os.fork() == 0:
-            time.sleep(7)
+            time.sleep(12)
             os.kill(supervisor, signal.SIGCONT)
             os._exit(0)
         os.kill(supervisor, signal.SIGSTOP)
@@ -307,7 +307,7 @@ GRADER = (
         import time
 
         # Each process starts its successor and ends, so that whoever kills comes too late.
-        chain = "n=0; f() { n=$((n+1)); if [ $n -lt 6000 ]; then f & exit; fi; }; f"
+        chain = "n=0; f() { n=$((n+1)); if [ $n -lt 12000 ]; then f & exit; fi; }; f"
         for _ in range(8):
             subprocess.Popen(["sh", "-c", chain])
         time.sleep(0.3)

@@ -50,13 +50,13 @@ _PROGRAMS = {
         from sklearn.ensemble import RandomForestRegressor
 
         model = RandomForestRegressor(50, n_jobs=2, random_state=0).fit(X, y)
-        submit(model.predict(test[columns]).round(6))
+        submit(model.predict(test[columns]).round(3))  # the order of sums varies
         """,
     "forest on all cores": """
         from sklearn.ensemble import ExtraTreesRegressor
 
         model = ExtraTreesRegressor(50, n_jobs=-1, random_state=0).fit(X, y)
-        submit(model.predict(test[columns]).round(6))
+        submit(model.predict(test[columns]).round(3))  # the order of sums varies
         """,
     "cross validation with two workers": """
         from sklearn.linear_model import Ridge

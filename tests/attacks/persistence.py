@@ -245,6 +245,7 @@ PERSISTENCE = (
             os.mkdir("d")
             os.chdir("d")
         """,
+        control="what Python cannot follow, rm(1) can",
     ),
     _attack(
         "server_that_goes_on",

@@ -32,7 +32,7 @@ LIMITS = ProgramLimits(
     output_kb=256,
 )
 UNLIMITED = ProgramLimits(
-    seconds=12.0,
+    seconds=8.0,
     cpu_seconds=1e6,
     memory_mb=1 << 20,
     processes=1 << 20,
