@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from agent.competitions.loading import load_competition
+from agent.competitions.loading import embedded_metric, load_competition
 from agent.core.base_agent import Policy
-from agent.core.competition import Competition
+from agent.core.competition import Competition, Half, Metric
 from agent.core.environment import CompetitionEnvironment, Grader, ProgramRunner, grade
 from agent.core.episode import EpisodeKey, EpisodeLimits, play_episodes
 from agent.core.prompts import PromptManager
@@ -22,6 +22,7 @@ from agent.sandbox.executions import read_executions, write_executions
 from agent.sandbox.remembering import RememberingGrader, RememberingRunner
 from agent.sandbox.runner import ProgramLimits, TierName, WarmRunner
 from agent.training.teacher import Teacher, TeacherSettings, draw_attempts, read_task
+from agent.wrappers.mledojo_metrics import load_metric
 from agent.wrappers.scripted_policy import ScriptedPolicy
 
 
@@ -87,9 +88,20 @@ def _conditions(settings: SandboxSettings) -> str:
     return json.dumps(asdict(settings), sort_keys=True)
 
 
+def open_competition(folder: Path, half: Half) -> Competition:
+    """A prepared competition, embedded or MLE-Dojo's, with the metric that it names."""
+    return load_competition(folder, half, _find_metric)
+
+
+def _find_metric(facts: dict[str, Any]) -> Metric:
+    if "mle_dojo_checkout" in facts:
+        return load_metric(Path(facts["mle_dojo_checkout"]), facts["name"])
+    return embedded_metric(facts)
+
+
 def load_competitions(folder: Path, names: Sequence[str]) -> list[Competition]:
     """The named competitions, opened for the feedback half of their answers."""
-    return [load_competition(folder / name, "feedback") for name in names]
+    return [open_competition(folder / name, "feedback") for name in names]
 
 
 def episode_keys(seed: int, iteration: int, shard: int, episodes: int) -> list[EpisodeKey]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import tyro
 
-from agent.competitions.loading import load_competition
 from agent.core.errors import one_line_errors
 from agent.core.local_model import LocalModel, SamplingSettings
 from agent.core.settings import read_config, section
@@ -21,6 +20,7 @@ from agent.rollout import (
     episode_keys,
     find_competitions,
     load_competitions,
+    open_competition,
     open_sandbox,
     play,
 )
@@ -85,7 +85,7 @@ def main(arguments: Arguments) -> None:
         )
     origin = (arguments.policy, arguments.seed, arguments.iteration)
     with stopwatch.phase("grade"):
-        final = {name: load_competition(folder / name, "final") for name in names}
+        final = {name: open_competition(folder / name, "final") for name in names}
         scores = score_episodes(played, final, *origin)
     with stopwatch.phase("write"):
         write_trajectories(output / "episodes.parquet", played, facts={})

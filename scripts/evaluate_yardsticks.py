@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from agent.competitions.loading import load_competition
 from agent.core.actions import format_action
 from agent.core.errors import one_line_errors
 from agent.core.records import Conversation
@@ -28,6 +27,7 @@ from agent.rollout import (
     deal_competitions,
     episode_keys,
     load_competitions,
+    open_competition,
     open_sandbox,
     play,
 )
@@ -125,7 +125,7 @@ def _random_programs(
             stopwatch,
         )
     with stopwatch.phase("grade"):
-        final = {name: load_competition(competitions_dir / name, "final") for name in names}
+        final = {name: open_competition(competitions_dir / name, "final") for name in names}
         return score_episodes(trajectories, final, "random_program", 0, 0)
 
 

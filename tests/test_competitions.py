@@ -177,7 +177,7 @@ def test_the_true_answers_win(prepared, name):
         perfect["target"] = answers["target"].clip(lower=floor)
     metric.validate(perfect, answers)
     value = metric.evaluate(answers, perfect)
-    best = competition.leaderboard[0]
+    best = competition.leaderboards[0][0]
     assert value >= best if metric.higher_is_better else value <= best + 1e-6
 
 
@@ -308,4 +308,4 @@ def test_opening_gives_what_the_agent_and_the_grader_need(prepared):
         assert (competition.group, competition.data_set) == (entry.group, entry.data_set)
         assert competition.metric.name == entry.metric
         assert competition.test_ids.tolist() == read(folder, "test.csv")["id"].tolist()
-        assert len(competition.leaderboard) == len(read(folder, "public_leaderboard.csv"))
+        assert len(competition.leaderboards[0]) == len(read(folder, "public_leaderboard.csv"))

@@ -257,7 +257,7 @@ def test_no_submission_breaks_the_grader(competitions, data):
 def test_the_competitions_own_leaderboard_decides_the_position(wine):
     raw, _ = grade(wine, written(sample(wine)))
     board = np.array([raw + 0.1, raw, raw - 0.1, raw - 0.2])
-    assert grade(replace(wine, leaderboard=board), written(sample(wine))) == (raw, 0.75)
+    assert grade(replace(wine, leaderboards=(board,)), written(sample(wine))) == (raw, 0.75)
 
 
 def test_no_more_submissions_are_scored_than_allowed(wine, runner):

@@ -34,7 +34,7 @@ def submission(halves, *errors: float) -> bytes:
 
 def scored(halves, *percentiles: float) -> Turn:
     """A turn whose submission is as bad as this percentile of each half's leaderboard."""
-    errors = [np.percentile(h.leaderboard, p) for h, p in zip(halves, percentiles, strict=True)]
+    errors = [np.percentile(h.leaderboards[0], p) for h, p in zip(halves, percentiles, strict=True)]
     content = submission(halves, *errors)
     raw, position = grade(halves[0], content)
     return turn(position, submission=content, raw_score=raw)

@@ -36,6 +36,7 @@ OUTSIDE = {
     "agent.sandbox": {"pyarrow", "pyseccomp", "sklearn"},  # the fork server warms the latter up
     "agent.competitions": {"scipy", "sklearn", "statsmodels"},
     "agent.wrappers": set(),
+    "agent.wrappers.mledojo_": {"mledojo"},
     "agent.wrappers.verl_": {"safetensors", "tensordict", "torch", "transformers", "verl"},
     "agent.training": {"safetensors", "tokenizers", "torch", "tqdm", "transformers"},
     "agent.grading": set(),
@@ -142,6 +143,7 @@ def test_every_part_has_its_rules():
         ("agent/competitions/extra.py", "from agent.sandbox.runner import WarmRunner"),
         ("agent/wrappers/extra.py", "from agent.training.batch import update_batch"),
         ("agent/wrappers/extra.py", "import verl"),
+        ("agent/wrappers/extra.py", "from mledojo.competitions import get_metric"),
         ("agent/training/extra.py", "from agent.sandbox.runner import WarmRunner"),
         ("agent/training/extra.py", "from agent.competitions.loading import load_competition"),
         ("agent/training/extra.py", "import agent.rollout"),

@@ -45,7 +45,7 @@ def test_positions_in_a_shipped_pool_are_those_a_submission_would_get(competitio
     higher_is_better = METRICS[find_entry(name).metric].higher_is_better
     board = pd.read_csv(ROOT / f"config/leaderboards/{name}.csv")
     positions = pool_positions(board, higher_is_better)
-    entries = competitions[name].leaderboard
+    entries = competitions[name].leaderboards[0]
     for _, row in board.iloc[::20].iterrows():
         expected = position_score(row["feedback"], entries, higher_is_better)
         assert positions.loc[row["pipeline"], "feedback"] == pytest.approx(expected, abs=1e-12)

@@ -115,6 +115,7 @@ def competition_facts(entry: Entry, tables: Tables) -> dict[str, object]:
         "higher_is_better": METRICS[entry.metric].higher_is_better,
         "condition": entry.condition,
         "classes": tables.problem.classes,
+        "id_column": "id",
         "train_rows": len(tables.train),
         "test_rows": len(tables.test),
         "source": tables.problem.data_set.source,

@@ -2,46 +2,65 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from agent.competitions.metrics import METRICS
-from agent.core.competition import Competition, Half
+from agent.core.competition import Competition, Half, Metric
 
-BOARDS: dict[Half, str] = {
-    "feedback": "data/private/public_leaderboard.csv",
-    "final": "data/private/private_leaderboard.csv",
+PUBLIC_BOARD = "data/private/public_leaderboard.csv"
+PRIVATE_BOARD = "data/private/private_leaderboard.csv"
+BOARDS: dict[Half, tuple[str, ...]] = {
+    "feedback": (PUBLIC_BOARD,),
+    "final": (PRIVATE_BOARD,),
+    "both": (PRIVATE_BOARD, PUBLIC_BOARD),
+}
+ANSWERS: dict[Half, str] = {
+    "feedback": "data/private/feedback_answer.csv",
+    "final": "data/private/final_answer.csv",
+    "both": "data/private/test_answer.csv",
 }
 CANARY = "canary"  # a column of private tables, a key of competition.json
 REMEDY = "prepare it again with scripts/prepare_competition.py"
 
 
-def load_competition(folder: Path, half: Half) -> Competition:
-    """Open `folder`, reading no answer and no leaderboard of the other half."""
+def embedded_metric(facts: dict[str, Any]) -> Metric:
+    """The metric of a competition of the embedded suite."""
+    return METRICS[facts["metric"]]
+
+
+def load_competition(
+    folder: Path, half: Half, find_metric: Callable[[dict[str, Any]], Metric] = embedded_metric
+) -> Competition:
+    """Open `folder`, reading no answer and no leaderboard of the other half.
+
+    find_metric: finds the metric that `competition.json` names.
+    """
     facts = json.loads(_existing(folder / "competition.json").read_text(encoding="utf-8"))
     sums = facts["files"]
-    _checked(folder, "data/public/train.csv", sums)
-    _checked(folder, "data/public/sample_submission.csv", sums)
-    test = pd.read_csv(_checked(folder, "data/public/test.csv", sums))
-    description = _checked(folder, "data/public/description.txt", sums).read_text(encoding="utf-8")
-    answers = pd.read_csv(_checked(folder, f"data/private/{half}_answer.csv", sums))
-    answers = answers.drop(columns=CANARY)
-    board = pd.read_csv(_checked(folder, BOARDS[half], sums))
+    for path in sums:
+        if path.startswith("data/public/"):
+            _checked(folder, path, sums)
+    sample = pd.read_csv(folder / "data/public/sample_submission.csv")
+    answers = pd.read_csv(_checked(folder, ANSWERS[half], sums))
+    boards = [pd.read_csv(_checked(folder, path, sums)) for path in BOARDS[half]]
     return Competition(
         name=facts["name"],
         group=facts["group"],
         data_set=facts["data_set"],
         task_type=facts["task_type"],
-        description=description,
+        description=(folder / "data/public/description.txt").read_text(encoding="utf-8"),
         public=folder / "data/public",
-        metric=METRICS[facts["metric"]],
-        id_column="id",
-        test_ids=test["id"].to_numpy(),
+        metric=find_metric(facts),
+        id_column=facts["id_column"],
+        test_ids=sample[facts["id_column"]].to_numpy(),
         half=half,
-        answers=answers,
-        leaderboard=board["score"].to_numpy(dtype=np.float64),
+        answers=answers.drop(columns=CANARY, errors="ignore"),
+        leaderboards=tuple(board["score"].to_numpy(dtype=np.float64) for board in boards),
         canary=facts[CANARY],
     )
 

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 import pandas as pd
 
-Half = Literal["feedback", "final"]
+Half = Literal["feedback", "final", "both"]  # both: all answers count, as in MLE-Dojo itself
 
 
 class InvalidSubmissionError(Exception):
@@ -38,8 +38,8 @@ class Metric(Protocol):
 class Competition:
     """One prepared competition, opened for one half of its answers.
 
-    `answers` and `leaderboard` belong to that half only: a process that plays episodes opens the
-    feedback half and never reads the final one.
+    `answers` and `leaderboards` belong to that half only: a process that plays episodes opens the
+    feedback half and never reads the final one, unless upstream's scoring asks for both.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Competition:
     public: Path  # what programs may read
     metric: Metric
     id_column: str
-    test_ids: np.ndarray  # (test rows,) of both halves
+    test_ids: np.ndarray  # (test rows,) of all answers
     half: Half
     answers: pd.DataFrame
-    leaderboard: np.ndarray  # (entries,) raw metric values, best first
+    leaderboards: tuple[np.ndarray, ...]  # each (entries,) raw metric values, best first
     canary: str  # a mark in every private file; where else it appears, private data has leaked
 
 

@@ -182,7 +182,9 @@ def _invalid(facts: Feedback, error: str, message: str) -> Feedback:
 
 
 def grade(competition: Competition, submission: bytes) -> tuple[float, float]:
-    """Raw metric and position score on the half of the answers that `competition` has open.
+    """Raw metric and position score on the answers that `competition` has open.
+
+    The position is the mean over the leaderboards, which one half has one of.
 
     Raises `InvalidSubmissionError` for what the agent did wrong.
     """
@@ -191,13 +193,18 @@ def grade(competition: Competition, submission: bytes) -> tuple[float, float]:
     except (ValueError, pd.errors.ParserError) as unreadable:
         raise InvalidSubmissionError(f"not a CSV table: {unreadable}") from unreadable
     metric, key = competition.metric, competition.id_column
-    _check_ids(table, competition)
-    metric.validate(table, _answers_to_all(competition))
-    half = table[table[key].isin(competition.answers[key])]
-    raw = metric.evaluate(competition.answers, half)
+    if competition.half == "both":
+        metric.validate(table, competition.answers)
+    else:
+        _check_ids(table, competition)
+        metric.validate(table, _answers_to_all(competition))
+        table = table[table[key].isin(competition.answers[key])]
+    raw = metric.evaluate(competition.answers, table)
     if not np.isfinite(raw):
         raise UnrankableSubmissionError(f"wrong values: their {metric.name} is not finite")
-    return raw, position_score(raw, competition.leaderboard, metric.higher_is_better)
+    higher = metric.higher_is_better
+    positions = [position_score(raw, board, higher) for board in competition.leaderboards]
+    return raw, float(np.mean(positions))
 
 
 def _answers_to_all(competition: Competition) -> pd.DataFrame:

@@ -210,7 +210,7 @@ class World:
             test_ids=answers["id"].to_numpy(),
             half="feedback",
             answers=answers,
-            leaderboard=np.array([0.01, 0.1]),
+            leaderboards=(np.array([0.01, 0.1]),),
             canary=self.secrets["leaderboard"],
         )
 
