@@ -1,6 +1,7 @@
 # make demo   set up .venv and run the embedded study to its report      (CORES=n, default all)
 # make test   set up .venv and run every test
 # make attacks   what this machine's sandbox withstands; ends with one line of JSON for each tier
+# make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
 #
 # On a machine without a GPU, point TORCH_INDEX at PyTorch's CPU wheel index to avoid gigabytes of
 # CUDA libraries:  make demo TORCH_INDEX=<address of the index>
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test attacks benchmarks install clean
+.PHONY: demo test attacks competitions benchmarks install clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -29,6 +30,9 @@ test: install
 
 attacks: install
 	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m attacks
+
+competitions: install
+	@$(ENVIRONMENT) $(BIN)/python scripts/list_competitions.py
 
 benchmarks: install
 	$(ENVIRONMENT) $(BIN)/python -m benchmarks

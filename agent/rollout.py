@@ -36,6 +36,22 @@ class EpisodeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentSettings:
+    engine: Literal["native", "upstream"]
+    scoring: Literal["halves", "upstream"]
+
+    @property
+    def told(self) -> Half:
+        """The answers behind the scores that an agent is told."""
+        return "feedback" if self.scoring == "halves" else "both"
+
+    @property
+    def judged(self) -> Half:
+        """The answers behind the scores that evaluation reports."""
+        return "final" if self.scoring == "halves" else "both"
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSettings:
     min_tier: TierName
     start: Literal["warm", "cold"]
@@ -99,9 +115,8 @@ def _find_metric(facts: dict[str, Any]) -> Metric:
     return embedded_metric(facts)
 
 
-def load_competitions(folder: Path, names: Sequence[str]) -> list[Competition]:
-    """The named competitions, opened for the feedback half of their answers."""
-    return [open_competition(folder / name, "feedback") for name in names]
+def open_competitions(folder: Path, names: Sequence[str], half: Half) -> list[Competition]:
+    return [open_competition(folder / name, half) for name in names]
 
 
 def episode_keys(seed: int, iteration: int, shard: int, episodes: int) -> list[EpisodeKey]:

@@ -20,13 +20,14 @@ from agent.core.records import Trajectory
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.rollout import (
+    EnvironmentSettings,
     EpisodeSettings,
     Sandbox,
     SandboxSettings,
     deal_competitions,
     episode_keys,
     find_competitions,
-    load_competitions,
+    open_competitions,
     open_sandbox,
     play,
     play_teacher,
@@ -68,7 +69,9 @@ def main(arguments: Arguments) -> None:
     config = read_config(arguments.config)
     settings = section(config, "base_model", BaseModelSettings)
     folder = arguments.competitions_dir
-    known = load_competitions(folder, arguments.competitions or find_competitions(folder, "train"))
+    names = arguments.competitions or find_competitions(folder, "train")
+    environment = section(config, "environment", EnvironmentSettings)
+    known = open_competitions(folder, names, environment.told)
     check_free(arguments.output_dir)
     limits = section(config, "sandbox", SandboxSettings)
     with open_sandbox(limits) as sandbox:

@@ -14,13 +14,13 @@ from agent.core.trajectories import write_trajectories
 from agent.evaluation.files import write_csv
 from agent.grading import score_episodes, turn_rows
 from agent.rollout import (
+    EnvironmentSettings,
     EpisodeSettings,
     SandboxSettings,
     deal_competitions,
     episode_keys,
     find_competitions,
-    load_competitions,
-    open_competition,
+    open_competitions,
     open_sandbox,
     play,
 )
@@ -67,11 +67,12 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("evaluate", str(arguments.output_dir))
     config = read_config(arguments.config)
+    environment = section(config, "environment", EnvironmentSettings)
     folder, output = arguments.competitions_dir, arguments.output_dir
     with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
         with stopwatch.phase("import"):
             names = arguments.competitions or find_competitions(folder, "held_out")
-            known = load_competitions(folder, names)
+            known = open_competitions(folder, names, environment.told)
             model = LocalModel(arguments.model_path, _sampling(config, arguments.temperature))
         episodes = arguments.num_episodes * len(known)
         played = play(
@@ -85,8 +86,8 @@ def main(arguments: Arguments) -> None:
         )
     origin = (arguments.policy, arguments.seed, arguments.iteration)
     with stopwatch.phase("grade"):
-        final = {name: open_competition(folder / name, "final") for name in names}
-        scores = score_episodes(played, final, *origin)
+        judged = open_competitions(folder, names, environment.judged)
+        scores = score_episodes(played, dict(zip(names, judged, strict=True)), *origin)
     with stopwatch.phase("write"):
         write_trajectories(output / "episodes.parquet", played, facts={})
         write_csv(output / "turns.csv", turn_rows(played, *origin, "evaluation"))

@@ -22,12 +22,12 @@ from agent.evaluation.files import write_csv
 from agent.evaluation.yardsticks import best_of_n, pool_positions, pool_scores
 from agent.grading import SCORE_COLUMNS, score_episodes
 from agent.rollout import (
+    EnvironmentSettings,
     EpisodeSettings,
     SandboxSettings,
     deal_competitions,
     episode_keys,
-    load_competitions,
-    open_competition,
+    open_competitions,
     open_sandbox,
     play,
 )
@@ -111,9 +111,10 @@ def _random_programs(
         return format_action("execute_code", random_program(task, 0.0, rng).source())
 
     settings = read_config(config)
+    environment = section(settings, "environment", EnvironmentSettings)
     episode = replace(section(settings, "episode", EpisodeSettings), max_turns=1)
     with open_sandbox(section(settings, "sandbox", SandboxSettings)) as sandbox:
-        known = load_competitions(competitions_dir, names)
+        known = open_competitions(competitions_dir, names, environment.told)
         total = episodes * len(known)
         trajectories = play(
             ScriptedPolicy("random_program", script),
@@ -125,8 +126,9 @@ def _random_programs(
             stopwatch,
         )
     with stopwatch.phase("grade"):
-        final = {name: open_competition(competitions_dir / name, "final") for name in names}
-        return score_episodes(trajectories, final, "random_program", 0, 0)
+        judged = open_competitions(competitions_dir, names, environment.judged)
+        by_name = dict(zip(names, judged, strict=True))
+        return score_episodes(trajectories, by_name, "random_program", 0, 0)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import write_trajectories
 from agent.rollout import (
+    EnvironmentSettings,
     EpisodeSettings,
     SandboxSettings,
     deal_competitions,
     episode_keys,
     find_competitions,
-    load_competitions,
+    open_competitions,
     open_sandbox,
     play,
     save_executions,
@@ -63,7 +64,8 @@ def main(arguments: Arguments) -> None:
     with open_sandbox(settings, arguments.executions_from) as sandbox:
         with stopwatch.phase("import"):
             names = arguments.competitions or find_competitions(folder, "train")
-            known = load_competitions(folder, names)
+            environment = section(config, "environment", EnvironmentSettings)
+            known = open_competitions(folder, names, environment.told)
             model = LocalModel(arguments.model_name, section(config, "sampling", SamplingSettings))
         trajectories = play(
             model,

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from agent.core.local_model import SamplingSettings
 from agent.core.records import PPOSettings
 from agent.core.settings import section
-from agent.rollout import EpisodeSettings, SandboxSettings
+from agent.rollout import EnvironmentSettings, EpisodeSettings, SandboxSettings
 from agent.training.rewards import RewardSettings
 from agent.training.teacher import TeacherSettings
 from agent.training.warm_start import WarmStartSettings
@@ -26,6 +26,7 @@ RECORDS: dict[str, type] = {
     "warm_start": WarmStartSettings,
     "sampling": SamplingSettings,
     "episode": EpisodeSettings,
+    "environment": EnvironmentSettings,
     "sandbox": SandboxSettings,
     "rewards": RewardSettings,
     "ppo": PPOSettings,

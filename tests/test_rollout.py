@@ -17,7 +17,7 @@ from agent.rollout import (
     deal_competitions,
     episode_keys,
     find_competitions,
-    load_competitions,
+    open_competitions,
     open_sandbox,
     play,
 )
@@ -54,7 +54,7 @@ def test_competitions_are_found_by_their_group(competition_folder):
 
 
 def test_competitions_are_opened_in_the_order_asked_and_for_feedback(competition_folder):
-    opened = load_competitions(competition_folder, PLAYED[::-1])
+    opened = open_competitions(competition_folder, PLAYED[::-1], "feedback")
     assert [competition.name for competition in opened] == list(PLAYED[::-1])
     assert {competition.half for competition in opened} == {"feedback"}
 

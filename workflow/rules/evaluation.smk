@@ -25,7 +25,7 @@ rule evaluate:
         temperature=config["evaluation"]["temperature"],
         episodes=evaluation_episodes,
         sampling_seed=sampling_seed,
-        settings=sections("sampling", "episode", "sandbox"),
+        settings=sections("sampling", "episode", "environment", "sandbox"),
         code=fingerprint("evaluate", PROMPTS),
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
@@ -56,7 +56,7 @@ rule evaluate_yardsticks:
         "../../envs/rollouts.yaml"
     params:
         episodes=config["evaluation"]["episodes"] * len(SEEDS),
-        settings=sections("episode", "sandbox"),
+        settings=sections("episode", "environment", "sandbox"),
         code=fingerprint("evaluate_yardsticks", PROMPTS),
     shell:
         "python scripts/evaluate_yardsticks.py --competitions-table {input.table} "

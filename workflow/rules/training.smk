@@ -15,7 +15,9 @@ rule base_model:
     threads: 2
     params:
         names=names("train"),
-        settings=sections("base_model", "warm_start", "teacher", "sampling", "episode", "sandbox"),
+        settings=sections(
+            "base_model", "warm_start", "teacher", "sampling", "episode", "environment", "sandbox"
+        ),
         # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
         code=fingerprint("base_model", PROMPTS, without=("agent/training/rewards.py",)),
     shell:
@@ -48,7 +50,7 @@ rule generate_trajectories:
         names=names("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
-        settings=sections("sampling", "episode", "sandbox"),
+        settings=sections("sampling", "episode", "environment", "sandbox"),
         code=fingerprint("generate_trajectories", PROMPTS),
     shell:
         "python scripts/generate_trajectories.py --model-name {input.model} "
