@@ -1,6 +1,7 @@
 # make demo   set up .venv and run the embedded study to its report      (CORES=n, default all)
 # make test   set up .venv and run every test
 # make attacks   what this machine's sandbox withstands; ends with one line of JSON for each tier
+# make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
 #
 # On a machine without a GPU, point TORCH_INDEX at PyTorch's CPU wheel index to avoid gigabytes of
@@ -26,13 +27,16 @@ demo: install
 	@echo "report: $(STUDY)/report.zip (unpack it and open report.html)"
 
 test: install
-	$(ENVIRONMENT) $(BIN)/pytest
+	$(ENVIRONMENT) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 attacks: install
 	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m attacks
 
 competitions: install
 	@$(ENVIRONMENT) $(BIN)/python scripts/list_competitions.py
+
+parity: install
+	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m parity --all
 
 benchmarks: install
 	$(ENVIRONMENT) $(BIN)/python -m benchmarks
@@ -42,7 +46,7 @@ install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' envs/constraints.txt)"
-	$(BIN)/pip install -q -c envs/constraints.txt -e ".[rollouts,training,analysis,workflow,tests]"
+	$(BIN)/pip install -q -c envs/constraints.txt -e ".[rollouts,training,mle-dojo,analysis,workflow,tests]"
 	$(BIN)/pip check
 	touch $@
 

@@ -1,1 +1,1 @@
-python -m pip install --constraint envs/constraints.txt --editable ".[rollouts]"
+python -m pip install --constraint envs/constraints.txt --editable ".[rollouts,mle-dojo]"

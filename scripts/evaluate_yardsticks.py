@@ -2,7 +2,8 @@
 
 Random programs of the warm start's grammar are run for real; fixed programs and portfolios, chosen
 on training competitions, are read off the reference pool; the base's best of n independent first
-attempts is drawn from its evaluation, with n the executions that the trained policy used.
+attempts is drawn from its evaluation, with n the executions that the trained policy used. Where
+there is no reference pool, the sample submission stands for the one that knows nothing.
 """
 
 import json
@@ -14,6 +15,8 @@ import pandas as pd
 import tyro
 
 from agent.core.actions import format_action
+from agent.core.competition import InvalidSubmissionError
+from agent.core.environment import grade
 from agent.core.errors import one_line_errors
 from agent.core.records import Conversation
 from agent.core.settings import read_config, section
@@ -67,12 +70,15 @@ def main(
     held_out = table.loc[table["group"] == "held_out", "competition"].tolist()
     executions = pd.concat([pd.read_csv(path) for path in trained])["executions"]
     tries = max(1, int(np.ceil(executions.mean())))
-    with stopwatch.phase("grade"):
-        rows = [
-            _pool_scores(table, competitions_dir, leaderboards, tries),
-            _best_of_base(base, held_out, tries, num_episodes),
-        ]
-    rows.append(_random_programs(held_out, competitions_dir, num_episodes, config, stopwatch))
+    pooled = table["competition"].map(lambda name: (leaderboards / f"{name}.csv").is_file())
+    rows = [_best_of_base(base, held_out, tries, num_episodes)]
+    if pooled.any():
+        asked = [name for name in held_out if name in set(table.loc[pooled, "competition"])]
+        rows.append(_pool_scores(table[pooled], competitions_dir, leaderboards, tries))
+        rows.append(_random_programs(asked, competitions_dir, num_episodes, config, stopwatch))
+    if not pooled.all():
+        asked = [name for name in held_out if name in set(table.loc[~pooled, "competition"])]
+        rows.append(_sample_submissions(asked, competitions_dir, config))
     scores = pd.concat(rows).drop(columns=FACTS)
     scores = scores.merge(table[["competition", *FACTS]]).assign(seed=0, iteration=0)
     write_csv(output, scores[SCORE_COLUMNS].sort_values(["policy", "competition", "episode"]))
@@ -99,6 +105,20 @@ def _best_of_base(paths: list[Path], names: list[str], tries: int, draws: int) -
         for number, name in enumerate(names)
     ]
     return pd.concat(drawn)
+
+
+def _sample_submissions(names: list[str], competitions_dir: Path, config: str) -> pd.DataFrame:
+    """What the file scores that every competitor is given; 0 where the metric refuses it."""
+    half = section(read_config(config), "environment", EnvironmentSettings).judged
+    scores = []
+    for competition in open_competitions(competitions_dir, names, half):
+        sample = (competition.public / "sample_submission.csv").read_bytes()
+        try:
+            scores.append(grade(competition, sample)[1])
+        except InvalidSubmissionError:
+            scores.append(0.0)
+    rows = {"policy": "dummy", "competition": names, "episode": 0, "score": scores}
+    return pd.DataFrame(rows | {"executions": 0})
 
 
 def _random_programs(

@@ -31,7 +31,7 @@ RECORDS: dict[str, type] = {
     "rewards": RewardSettings,
     "ppo": PPOSettings,
 }
-SHIPPED = ("config/config.yaml", SMOKE)
+SHIPPED = ("config/config.yaml", "config/mle_dojo.yaml", SMOKE)
 Config = dict[str, Any]
 
 
@@ -170,7 +170,7 @@ def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:
 ROW = "iris-log-loss-irrelevant-columns\ttrain\tiris\tclassification"
 HELD_OUT = "grunfeld-mae-outliers\theld_out\tgrunfeld\tregression"
 TABLES = {
-    "unknown competition": ("nonsense\ttrain\tiris\tclassification", "nonsense, which has no file"),
+    "unknown competition": ("nonsense\ttrain\tiris\tclassification", "nonsense, which is neither in"),
     "unknown group": (ROW.replace("train", "training"), "training, not train, validation or"),
     "twice": (f"{ROW}\n{ROW}", "iris-log-loss-irrelevant-columns twice"),
     "leak": (

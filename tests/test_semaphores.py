@@ -214,8 +214,9 @@ def test_signals_are_handled_while_waiting():
 def test_an_interrupt_ends_the_waiting():
     waiting = dedent(
         """
-        import sys
+        import signal, sys
         from agent.sandbox.semaphores import SemLock
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs in background
         one = SemLock(1, 0, 1, "/mp-test", True)
         print("waiting", flush=True)
         try:
@@ -229,7 +230,10 @@ def test_an_interrupt_ends_the_waiting():
         process.stdout.readline()
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 5
+        try:
+            assert process.wait(10) == 5
+        finally:
+            process.kill()
 
 
 def test_it_refuses_what_the_original_refuses_and_what_needs_a_name():

@@ -25,7 +25,7 @@ ANSWERS: dict[Half, str] = {
     "both": "data/private/test_answer.csv",
 }
 CANARY = "canary"  # a column of private tables, a key of competition.json
-REMEDY = "prepare it again with scripts/prepare_competition.py"
+REMEDY = "prepare it again"
 
 
 def embedded_metric(facts: dict[str, Any]) -> Metric:
@@ -41,6 +41,11 @@ def load_competition(
     find_metric: finds the metric that `competition.json` names.
     """
     facts = json.loads(_existing(folder / "competition.json").read_text(encoding="utf-8"))
+    if half != "both" and "halves" in facts:
+        raise ValueError(
+            f"{folder}: its answers have no halves ({facts['halves']}); "
+            "set environment.scoring: upstream"
+        )
     sums = facts["files"]
     for path in sums:
         if path.startswith("data/public/"):

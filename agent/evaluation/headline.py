@@ -9,6 +9,7 @@ import pandas as pd
 from agent.evaluation.inputs import AGENTS
 
 GROUP = "held_out"
+POOL_YARDSTICKS = ("best_fixed_program", "fixed_portfolio", "random_program")
 
 
 def headline(
@@ -61,18 +62,20 @@ def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
 
 
 def _yardsticks(statistics: pd.DataFrame) -> dict[str, Any]:
+    """Fixed and random programs are known where a reference pool is, and None elsewhere."""
     iqm = {policy: _value(statistics, "score", policy) for policy in _policies(statistics)}
-    over_fixed = statistics_row(
-        statistics, "gain", "trained", "best_fixed_program", interval="runs"
-    )
+    for name in ("base_best_of_n", "dummy"):
+        if name not in iqm:
+            raise ValueError(f"statistics: yardstick {name} is missing in {GROUP}; evaluate it")
+    over_fixed: dict[str, Any] = {"value": None, "ci": None}
+    if "best_fixed_program" in iqm:
+        row = statistics_row(statistics, "gain", "trained", "best_fixed_program", interval="runs")
+        over_fixed = {"value": float(row["value"]), "ci": _interval(row)}
     return {
-        "best_of_n_base": _yardstick(iqm, "base_best_of_n"),
-        **{
-            name: _yardstick(iqm, name)
-            for name in ("best_fixed_program", "fixed_portfolio", "random_program", "dummy")
-        },
-        "gain_over_best_fixed_program": float(over_fixed["value"]),
-        "gain_over_best_fixed_program_ci_by_run": _interval(over_fixed),
+        "best_of_n_base": iqm["base_best_of_n"],
+        **{name: iqm.get(name) for name in (*POOL_YARDSTICKS, "dummy")},
+        "gain_over_best_fixed_program": over_fixed["value"],
+        "gain_over_best_fixed_program_ci_by_run": over_fixed["ci"],
     }
 
 
@@ -139,12 +142,6 @@ def _policies(statistics: pd.DataFrame) -> list[str]:
     return list(rows["policy"].unique())
 
 
-def _yardstick(iqm: dict[str, float], name: str) -> float:
-    if name not in iqm:
-        raise ValueError(f"statistics: yardstick {name} is missing in {GROUP}; evaluate it first")
-    return iqm[name]
-
-
 def _interval(row: pd.Series) -> list[float | None]:
     return [None if math.isnan(row[end]) else float(row[end]) for end in ("low", "high")]
 
@@ -158,7 +155,6 @@ def _notes(rows: Iterable[pd.Series]) -> str:
 def describe(numbers: dict[str, Any]) -> str:
     """The headline as plain text, one statement per line."""
     n = numbers
-    margin = n["gain_over_best_fixed_program_ci_by_run"]
     return "\n".join(
         [
             f"{n['n_seeds']} training runs, {n['n_competitions']} held-out competitions from "
@@ -175,12 +171,13 @@ def describe(numbers: dict[str, Any]) -> str:
             f"later attempts add {n['later_attempts_gain_base']:+.3f} -> "
             f"{n['later_attempts_gain_trained']:+.3f}; valid programs "
             f"{n['base_valid_rate']:.0%} -> {n['trained_valid_rate']:.0%}",
-            f"yardsticks: dummy {n['dummy']:.3f}, random program {n['random_program']:.3f}, "
-            f"base best of n {n['best_of_n_base']:.3f}, "
-            f"best fixed program {n['best_fixed_program']:.3f}, "
-            f"fixed portfolio {n['fixed_portfolio']:.3f}",
-            f"trained {_verdict(margin, n['gain_over_best_fixed_program'])} the best fixed program "
-            f"({n['gain_over_best_fixed_program']:+.3f} {_brackets(margin)} over whole runs)",
+            f"yardsticks: dummy {n['dummy']:.3f}, base best of n {n['best_of_n_base']:.3f}"
+            + "".join(
+                f", {name.replace('_', ' ')} {n[name]:.3f}"
+                for name in POOL_YARDSTICKS
+                if n[name] is not None
+            ),
+            *_against_fixed(n),
             f"sandbox: {n['sandbox']}; hack attempts per 1,000 actions "
             f"{n['hack_attempts_per_1000_actions_base']:.1f} -> "
             f"{n['hack_attempts_per_1000_actions_trained']:.1f}",
@@ -189,6 +186,16 @@ def describe(numbers: dict[str, Any]) -> str:
             f"{n['peak_memory_gib']:.2f} GiB",
         ]
     )
+
+
+def _against_fixed(n: dict[str, Any]) -> list[str]:
+    gain, margin = n["gain_over_best_fixed_program"], n["gain_over_best_fixed_program_ci_by_run"]
+    if gain is None:
+        return []
+    return [
+        f"trained {_verdict(margin, gain)} the best fixed program "
+        f"({gain:+.3f} {_brackets(margin)} over whole runs)"
+    ]
 
 
 def _verdict(interval: list[float | None], value: float) -> str:

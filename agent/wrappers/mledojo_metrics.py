@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from agent.core.competition import InvalidSubmissionError
@@ -44,6 +45,8 @@ def load_metric(checkout: Path, slug: str) -> UpstreamMetric:
         sys.path.insert(0, str(checkout))
     from mledojo.competitions import get_metric
 
+    if not hasattr(np, "trapz"):  # NumPy 2.4 lacks the old name that two metrics use
+        np.trapz = np.trapezoid  # type: ignore[attr-defined]
     told = io.StringIO()
     with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
         found = get_metric(slug)

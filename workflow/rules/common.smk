@@ -1,4 +1,5 @@
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,10 +21,13 @@ SHARDS = range(config["training"]["shards"])
 EPISODES_PER_SHARD = config["training"]["episodes"] // len(SHARDS)
 PROMPTS = str(prompts_file(config))
 COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")
+# The embedded ones have a leaderboard here; all others are MLE-Dojo's own.
+EMBEDDED = [path.stem for path in Path("config/leaderboards").glob("*.csv")]
+BENCHMARK = sorted(set(COMPETITIONS["competition"]) - set(EMBEDDED))
 
 
 wildcard_constraints:
-    competition="[a-z0-9-]+",
+    competition="[A-Za-z0-9-]+",
     seed=r"\d+",
     iteration=r"\d+",
     shard=r"\d+",

@@ -8,6 +8,8 @@ rule prepare_competition:
         timing="results/timing/prepare_competition/{competition}.json",
     log:
         "results/logs/prepare_competition/{competition}.log",
+    wildcard_constraints:
+        competition="|".join(EMBEDDED),
     conda:
         "../../envs/rollouts.yaml"
     params:

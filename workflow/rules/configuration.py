@@ -12,6 +12,8 @@ from jsonschema.exceptions import best_match
 
 DEFAULT = "config/config.yaml"
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+LEADERBOARDS = Path("config/leaderboards")
+CATALOGUE = Path("config/mle_dojo/competitions.csv")
 GROUPS = ("train", "validation", "held_out")
 COLUMNS = ["competition", "group", "data_set", "task_type"]
 
@@ -102,6 +104,7 @@ def _other_problems(config: Config) -> Iterator[Problem]:
     if not prompts_file(config).is_file():
         yield ("episode", "prompts"), f"no file {prompts_file(config)}; give a YAML file or default"
     yield from _competition_problems(Path(config["competitions"]))
+    yield from _mle_dojo_problems(config)
 
 
 def _base_model_problems(config: Config) -> Iterator[Problem]:
@@ -175,8 +178,6 @@ def _competition_problems(path: Path) -> Iterator[Problem]:
         yield key, f"{path} lacks the columns {', '.join(missing)}, separated by tabs"
         return
     for row in table.itertuples():
-        if not Path(f"config/leaderboards/{row.competition}.csv").is_file():
-            yield key, f"{path} names {row.competition}, which has no file in config/leaderboards"
         if row.group not in GROUPS:
             yield key, f"{path}: group of {row.competition} is {row.group}, not {_any_of(GROUPS)}"
     if twice := table["competition"][table["competition"].duplicated()].tolist():
@@ -187,6 +188,26 @@ def _competition_problems(path: Path) -> Iterator[Problem]:
     for group in ("train", "held_out"):
         if group not in set(table["group"]):
             yield key, f"{path} has no competition of group {group}: add one"
+
+
+def _mle_dojo_problems(config: Config) -> Iterator[Problem]:
+    """What is in the table but not embedded must be MLE-Dojo's."""
+    path, environment = Path(config["competitions"]), config["environment"]
+    if environment["engine"] == "upstream" and environment["scoring"] != "upstream":
+        yield (
+            ("environment", "scoring"),
+            f"{environment['scoring']} cannot be had from MLE-Dojo's engine: set it to upstream",
+        )
+    embedded = {board.stem for board in LEADERBOARDS.glob("*.csv")}
+    known = set(pd.read_csv(CATALOGUE)["slug"])
+    for name in pd.read_csv(path, sep="\t", comment="#")["competition"]:
+        if name not in embedded | known:
+            yield (
+                ("competitions",),
+                f"{path} names {name}, which is neither in {LEADERBOARDS} nor in {CATALOGUE}",
+            )
+        elif name not in embedded and config["mle_dojo"] is None:
+            yield ("mle_dojo",), f"null, but {path} names {name}: say where MLE-Dojo's checkout is"
 
 
 def _any_of(words: Sequence[str]) -> str:

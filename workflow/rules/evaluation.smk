@@ -40,7 +40,8 @@ rule evaluate_yardsticks:
     input:
         table=config["competitions"],
         leaderboards=expand(
-            "config/leaderboards/{name}.csv", name=names("train") + names("held_out")
+            "config/leaderboards/{name}.csv",
+            name=[name for name in names("train") + names("held_out") if name in EMBEDDED],
         ),
         competitions=prepared("train") + prepared("held_out"),
         base=held_out_scores(0),

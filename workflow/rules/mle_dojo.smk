@@ -2,6 +2,18 @@
 MLE_DOJO = config["mle_dojo"] or dict.fromkeys(("checkout", "repository", "commit", "archives"), "")
 
 
+CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
+
+
+def archive_option(wildcards):
+    """The user's own archive; all competitions that come through DSBench share one."""
+    if not MLE_DOJO["archives"]:
+        return ""
+    through_dsbench = CATALOGUE.loc[wildcards.competition, "source"] == "dsbench"
+    name = "dsbench" if through_dsbench else wildcards.competition
+    return f"--archive {shlex.quote(str(Path(MLE_DOJO['archives'], f'{name}.zip')))}"
+
+
 localrules:
     mle_dojo_checkout,
 
@@ -26,3 +38,29 @@ rule mle_dojo_checkout:
         "python scripts/checkout_mle_dojo.py --repository {params.repository:q} "
         "--commit {params.commit} --checkout-dir {params.checkout:q} "
         "--stamp {output.stamp} > {log} 2>&1"
+
+
+rule prepare_mle_dojo_competition:
+    """Write one of MLE-Dojo's competitions, from Kaggle or from an archive that is there."""
+    input:
+        stamp=rules.mle_dojo_checkout.output.stamp,
+    output:
+        facts="results/competitions/{competition}/competition.json",
+        folder=directory("results/competitions/{competition}/data"),
+        timing="results/timing/prepare_competition/{competition}.json",
+    log:
+        "results/logs/prepare_competition/{competition}.log",
+    wildcard_constraints:
+        competition="|".join(BENCHMARK) or "no-competition-of-its-own",
+    conda:
+        "../../envs/rollouts.yaml"
+    params:
+        folder=subpath(output.facts, parent=True),
+        checkout=MLE_DOJO["checkout"],
+        commit=MLE_DOJO["commit"],
+        archive=archive_option,
+        code=fingerprint("prepare_mle_dojo_competition"),
+    shell:
+        "python scripts/prepare_mle_dojo_competition.py --competition {wildcards.competition} "
+        "--checkout-dir {params.checkout:q} --commit {params.commit} "
+        "--output-dir {params.folder} {params.archive} --timing {output.timing} > {log} 2>&1"
