@@ -82,6 +82,16 @@ def test_the_study_as_configured_plans_every_job(tmp_path: Path) -> None:
     assert planned["base_model"] == planned["headline"] == planned["all"] == 1
 
 
+def test_the_study_of_all_of_mle_dojo_plans_every_job(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = "config/mle_dojo.yaml"
+    done = run(folder, "snakemake", "--dry-run", "--cores", "2", "--configfile", config)
+    assert done.returncode == 0, done.stderr
+    planned = re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)
+    assert dict(planned)["prepare_mle_dojo_competition"] == "202"
+    assert dict(planned)["train_rl"] == "30"
+
+
 def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
     results = study / "results/smoke"
     headline = json.loads((results / "headline.json").read_text())
