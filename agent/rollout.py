@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from agent.competitions.loading import embedded_metric, load_competition
 from agent.core.base_agent import Policy
 from agent.core.competition import Competition, Half, Metric
-from agent.core.environment import CompetitionEnvironment, Grader, ProgramRunner, grade
+from agent.core.environment import CompetitionEnvironment, Environment, Grader, ProgramRunner, grade
 from agent.core.episode import EpisodeKey, EpisodeLimits, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Trajectory
@@ -22,8 +22,11 @@ from agent.sandbox.executions import read_executions, write_executions
 from agent.sandbox.remembering import RememberingGrader, RememberingRunner
 from agent.sandbox.runner import ProgramLimits, TierName, WarmRunner
 from agent.training.teacher import Teacher, TeacherSettings, draw_attempts, read_task
-from agent.wrappers.mledojo_metrics import load_metric
+from agent.wrappers.mledojo_environment import CONFINEMENT, UpstreamEnvironment, UpstreamLimits
+from agent.wrappers.mledojo_metrics import UpstreamMetric, load_metric
 from agent.wrappers.scripted_policy import ScriptedPolicy
+
+Engine = Literal["native", "upstream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class EpisodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSettings:
-    engine: Literal["native", "upstream"]
+    engine: Engine
     scoring: Literal["halves", "upstream"]
 
     @property
@@ -73,10 +76,14 @@ class Sandbox:
 
     runner: ProgramRunner
     grader: Grader
+    limits: ProgramLimits
+    engine: Engine
 
 
 @contextmanager
-def open_sandbox(settings: SandboxSettings, earlier: Sequence[Path] = ()) -> Iterator[Sandbox]:
+def open_sandbox(
+    settings: SandboxSettings, engine: Engine, earlier: Sequence[Path] = ()
+) -> Iterator[Sandbox]:
     """Start the fork server; it imports its libraries while the caller loads a model.
 
     Programs found in the files of `earlier` executions are not run again.
@@ -87,9 +94,10 @@ def open_sandbox(settings: SandboxSettings, earlier: Sequence[Path] = ()) -> Ite
         if settings.remember_programs:
             files = [read_executions(path, _conditions(settings)) for path in earlier]
             known = {key: execution for file in files for key, execution in file.items()}
-            yield Sandbox(RememberingRunner(runner, known), RememberingGrader())
+            remembering = RememberingRunner(runner, known)
+            yield Sandbox(remembering, RememberingGrader(), limits, engine)
         else:
-            yield Sandbox(runner, grade)
+            yield Sandbox(runner, grade, limits, engine)
 
 
 def save_executions(path: Path | None, sandbox: Sandbox, settings: SandboxSettings) -> None:
@@ -152,22 +160,18 @@ def play(
             print(f"turn {turn + 1}/{settings.max_turns}: {living} episodes", flush=True)
 
     executed_before = stopwatch.seconds.get("execute", 0.0)
-    trajectories = play_episodes(
-        policy,
-        [
-            CompetitionEnvironment(
-                competition, sandbox.runner, sandbox.grader, settings.scored_submissions
-            )
-            for competition in competitions
-        ],
-        keys,
-        PromptManager(settings.prompts),
-        EpisodeLimits(settings.max_turns, settings.output_characters, settings.seconds),
-        workers,
-        sandbox.runner.confinement,
-        stopwatch,
-        on_round,
-    )
+    with _environments(competitions, sandbox, settings.scored_submissions) as environments:
+        trajectories = play_episodes(
+            policy,
+            environments,
+            keys,
+            PromptManager(settings.prompts),
+            EpisodeLimits(settings.max_turns, settings.output_characters, settings.seconds),
+            workers,
+            sandbox.runner.confinement if sandbox.engine == "native" else CONFINEMENT,
+            stopwatch,
+            on_round,
+        )
     progress.close()
     turns = [turn for trajectory in trajectories for turn in trajectory.turns]
     graded = sum(turn.grade_seconds for turn in turns)
@@ -175,6 +179,38 @@ def play(
     executed = stopwatch.seconds.get("execute", 0.0) - executed_before
     stopwatch.move("execute", "grade", executed * graded / worked if worked else 0.0)
     return trajectories
+
+
+@contextmanager
+def _environments(
+    competitions: Sequence[Competition], sandbox: Sandbox, scored_submissions: int
+) -> Iterator[Sequence[Environment]]:
+    """One for each episode, of the engine that the configuration asks for."""
+    if sandbox.engine == "native":
+        yield [
+            CompetitionEnvironment(competition, sandbox.runner, sandbox.grader, scored_submissions)
+            for competition in competitions
+        ]
+        return
+    limits = UpstreamLimits(
+        sandbox.limits.seconds, -(-sandbox.limits.memory_mb // 1024), sandbox.limits.output_kb
+    )
+    with ExitStack() as opened:
+        yield [
+            opened.enter_context(
+                UpstreamEnvironment(competition, _checkout(competition), limits, scored_submissions)
+            )
+            for competition in competitions
+        ]
+
+
+def _checkout(competition: Competition) -> Path:
+    if not isinstance(competition.metric, UpstreamMetric):
+        raise ValueError(
+            f"environment.engine: upstream plays MLE-Dojo's own competitions, which "
+            f"{competition.name} is not; set it to native"
+        )
+    return competition.metric.checkout
 
 
 def play_teacher(

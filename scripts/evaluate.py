@@ -69,7 +69,8 @@ def main(arguments: Arguments) -> None:
     config = read_config(arguments.config)
     environment = section(config, "environment", EnvironmentSettings)
     folder, output = arguments.competitions_dir, arguments.output_dir
-    with open_sandbox(section(config, "sandbox", SandboxSettings)) as sandbox:
+    limits = section(config, "sandbox", SandboxSettings)
+    with open_sandbox(limits, environment.engine) as sandbox:
         with stopwatch.phase("import"):
             names = arguments.competitions or find_competitions(folder, "held_out")
             known = open_competitions(folder, names, environment.told)

@@ -133,7 +133,8 @@ def _random_programs(
     settings = read_config(config)
     environment = section(settings, "environment", EnvironmentSettings)
     episode = replace(section(settings, "episode", EpisodeSettings), max_turns=1)
-    with open_sandbox(section(settings, "sandbox", SandboxSettings)) as sandbox:
+    limits = section(settings, "sandbox", SandboxSettings)
+    with open_sandbox(limits, environment.engine) as sandbox:
         known = open_competitions(competitions_dir, names, environment.told)
         total = episodes * len(known)
         trajectories = play(

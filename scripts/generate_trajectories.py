@@ -61,10 +61,10 @@ def main(arguments: Arguments) -> None:
     config = read_config(arguments.config)
     episodes, folder = arguments.num_episodes, arguments.competitions_dir
     settings = section(config, "sandbox", SandboxSettings)
-    with open_sandbox(settings, arguments.executions_from) as sandbox:
+    environment = section(config, "environment", EnvironmentSettings)
+    with open_sandbox(settings, environment.engine, arguments.executions_from) as sandbox:
         with stopwatch.phase("import"):
             names = arguments.competitions or find_competitions(folder, "train")
-            environment = section(config, "environment", EnvironmentSettings)
             known = open_competitions(folder, names, environment.told)
             model = LocalModel(arguments.model_name, section(config, "sampling", SamplingSettings))
         trajectories = play(

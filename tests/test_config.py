@@ -170,7 +170,10 @@ def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:
 ROW = "iris-log-loss-irrelevant-columns\ttrain\tiris\tclassification"
 HELD_OUT = "grunfeld-mae-outliers\theld_out\tgrunfeld\tregression"
 TABLES = {
-    "unknown competition": ("nonsense\ttrain\tiris\tclassification", "nonsense, which is neither in"),
+    "unknown competition": (
+        "nonsense\ttrain\tiris\tclassification",
+        "nonsense, which is neither",
+    ),
     "unknown group": (ROW.replace("train", "training"), "training, not train, validation or"),
     "twice": (f"{ROW}\n{ROW}", "iris-log-loss-irrelevant-columns twice"),
     "leak": (

@@ -16,11 +16,11 @@ from sandboxes import limits
 from agent.sandbox.runner import WarmRunner
 from agent.sandbox.tiers import TIERS
 
-SECONDS = 3.0
+SECONDS = 4.0
 FAULTS = limits(
     seconds=SECONDS,
     cpu_seconds=2.0,
-    memory_mb=1024,
+    memory_mb=768,
     processes=16,
     scratch_mb=8,
     scratch_files=200,
@@ -55,9 +55,9 @@ def run_in_time(warm: WarmRunner, program: str, public: Path):
 
 HUNGRY = """
 import os, time
-for _ in range(6):
+for _ in range(5):
     if os.fork() == 0:
-        taken = bytearray(300 << 20)
+        taken = bytearray(200 << 20)
         taken[::4096] = bytes([1]) * len(taken[::4096])
         time.sleep(60)
 time.sleep(60)
@@ -122,7 +122,8 @@ def test_eight_at_once_keep_out_of_each_others_way(warm, public):
     with ThreadPoolExecutor(8) as pool:
         executions = list(pool.map(lambda program: warm.run(program, public), programs))
     outcomes = [execution.outcome for execution in executions]
-    assert [outcomes[i] for i in (0, 2, 3, 6)] == ["crashed", "crashed", "timed_out", "crashed"]
+    assert [outcomes[i] for i in (3, 6)] == ["timed_out", "crashed"]
+    assert {outcomes[0], outcomes[2]} <= {"crashed", "timed_out"}  # whichever limit is met first
     assert [executions[i].output for i in (1, 4, 7)] == ["mine\n"] * 3
     assert run_in_time(warm, "print(1)", public).output == "1\n"
 

@@ -36,7 +36,16 @@ def written(competitions, runner) -> list[Trajectory]:
     """Real episodes of the teacher on two competitions."""
     known = [competitions[name] for name in PLAYED[:2]]
     stopwatch = Stopwatch("test", "teacher")
-    return play_teacher(known, 9, TEACHER, 0, Sandbox(runner, grade), EPISODES, 2, stopwatch)
+    return play_teacher(
+        known,
+        9,
+        TEACHER,
+        0,
+        Sandbox(runner, grade, runner.limits, "native"),
+        EPISODES,
+        2,
+        stopwatch,
+    )
 
 
 @pytest.fixture(scope="module")

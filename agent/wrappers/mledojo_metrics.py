@@ -17,11 +17,13 @@ from agent.core.competition import InvalidSubmissionError
 class UpstreamMetric:
     """One competition's metric; whatever it raises, it says of the submission, as upstream does.
 
-    Both methods work on copies, since many of upstream's change the tables that they are given.
+    Both methods work on copies, since many of upstream's change the tables that they are given; to
+    evaluate is to validate first, since some metrics read what their validation has changed.
     """
 
     name: str
     higher_is_better: bool
+    checkout: Path
     upstream: Any  # an instance of mledojo's `CompetitionMetrics`
 
     def validate(self, submission: pd.DataFrame, answers: pd.DataFrame) -> None:
@@ -31,8 +33,10 @@ class UpstreamMetric:
             raise InvalidSubmissionError(str(wrong)) from wrong
 
     def evaluate(self, answers: pd.DataFrame, submission: pd.DataFrame) -> float:
+        truth, given = answers.copy(), submission.copy()
         try:
-            return float(self.upstream.evaluate(answers.copy(), submission.copy()))
+            self.upstream.validate_submission(given, truth)  # may change what is evaluated then
+            return float(self.upstream.evaluate(truth, given))
         except Exception as wrong:
             raise InvalidSubmissionError(f"the metric cannot be computed: {wrong}") from wrong
 
@@ -53,4 +57,4 @@ def load_metric(checkout: Path, slug: str) -> UpstreamMetric:
     if found is None:
         raise ValueError(f"{slug}: MLE-Dojo's metric cannot be loaded: {told.getvalue().strip()}")
     metric = found()
-    return UpstreamMetric(found.__name__, bool(metric.higher_is_better), metric)
+    return UpstreamMetric(found.__name__, bool(metric.higher_is_better), checkout, metric)
