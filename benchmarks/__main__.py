@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import sampling, sandbox
+from benchmarks import engines, sampling, sandbox
 
-BENCHMARKS = {"sandbox": sandbox.run, "sampling": sampling.run}
+BENCHMARKS = {"engines": engines.run, "sampling": sampling.run, "sandbox": sandbox.run}
 RESULTS = Path("results/benchmarks")
 
 
