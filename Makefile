@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test attacks competitions benchmarks install clean
+.PHONY: demo test attacks parity competitions benchmarks install clean
 .DELETE_ON_ERROR:
 
 demo: install

@@ -30,3 +30,4 @@ rule all:
         rules.plot_training_metrics.output,
         rules.plot_time_split.output,
         published(SEEDS, ITERATIONS) if config["training"]["wandb_project"] else [],
+        [*rules.tabulate_audits.output, *rules.tabulate_benchmark.output] if BENCHMARK else [],

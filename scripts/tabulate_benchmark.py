@@ -14,7 +14,7 @@ from agent.evaluation.inputs import read_scores
 
 def main(
     scores: Path,
-    catalogue: Path,
+    competitions_table: Path,
     published: Path,
     resamples: int,
     seed: int,
@@ -26,7 +26,7 @@ def main(
 
     Args:
         scores: scores.csv, one row per evaluated episode.
-        catalogue: table with the columns competition and category.
+        competitions_table: the study's table of competitions; its task types are the categories.
         published: the quoted figures, config/mle_dojo/published.csv.
         resamples: bootstrap resamples of every interval.
         seed: seed of the bootstrap.
@@ -36,7 +36,7 @@ def main(
     """
     stopwatch = Stopwatch("tabulate_benchmark", benchmark_csv.name)
     with stopwatch.phase("analyse"):
-        quoted, categories = read_published(published), read_catalogue(catalogue)
+        quoted, categories = read_published(published), read_catalogue(competitions_table)
         table = benchmark_table(read_scores(scores), categories, quoted, resamples, seed)
         write_csv(benchmark_csv, table)
         write_text(benchmark_tex, benchmark_latex(table))

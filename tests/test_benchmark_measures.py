@@ -370,19 +370,24 @@ def test_a_competition_without_a_category_is_named(catalogue: pd.DataFrame, tmp_
     with pytest.raises(ValueError, match="no category of fair_class"):
         benchmark_table(synthetic_scores(0), short, read_published(PUBLISHED), 10, seed=3)
     for wrong in (pd.concat([catalogue, catalogue[:1]]), catalogue.assign(category="Overall")):
-        wrong.to_csv(tmp_path / "catalogue.csv", index=False)
         with pytest.raises(ValueError, match=r"listed twice|other than Overall"):
-            read_catalogue(tmp_path / "catalogue.csv")
+            read_catalogue(written_as_table(wrong, tmp_path))
+
+
+def written_as_table(catalogue: pd.DataFrame, folder: Path) -> Path:
+    """Like a study's table of competitions."""
+    table = catalogue.rename(columns={"category": "task_type"})
+    table.to_csv(folder / "table.tsv", sep="\t", index=False)
+    return folder / "table.tsv"
 
 
 def test_the_script_writes_both_tables(
     catalogue: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synthetic_scores(0).to_csv(tmp_path / "scores.csv", index=False)
-    catalogue.to_csv(tmp_path / "catalogue.csv", index=False)
     options = {
         "scores": tmp_path / "scores.csv",
-        "catalogue": tmp_path / "catalogue.csv",
+        "competitions-table": written_as_table(catalogue, tmp_path),
         "published": PUBLISHED,
         "resamples": 50,
         "seed": 1,

@@ -21,7 +21,6 @@ from agent.evaluation.benchmark_measures import (
 )
 from agent.evaluation.comparison import interval_note
 from agent.evaluation.elo import draw_competitions, elo_ratings, with_interval
-from agent.evaluation.files import read_csv
 from agent.evaluation.headline import GROUP
 from agent.evaluation.scores import policies
 from agent.evaluation.statistics import Array, generator
@@ -37,8 +36,9 @@ DECIMALS = {"aup": 3, "human_rank": 2, "elo": 0}  # as published
 
 
 def read_catalogue(path: Path) -> pd.DataFrame:
-    """The category of every competition: columns competition and category."""
-    catalogue = read_csv(path, ("competition", "category"))
+    """The category of every competition, which is its task type in a study's table."""
+    table = pd.read_csv(path, sep="\t", comment="#")
+    catalogue = table[["competition", "task_type"]].rename(columns={"task_type": "category"})
     repeated = catalogue["competition"].duplicated()
     if repeated.any():
         name = catalogue.loc[repeated, "competition"].iloc[0]

@@ -64,3 +64,62 @@ rule prepare_mle_dojo_competition:
         "python scripts/prepare_mle_dojo_competition.py --competition {wildcards.competition} "
         "--checkout-dir {params.checkout:q} --commit {params.commit} "
         "--output-dir {params.folder} {params.archive} --timing {output.timing} > {log} 2>&1"
+
+
+rule audit_competition:
+    """Look for ways in which a competition gives its answers away."""
+    input:
+        facts="results/competitions/{competition}/competition.json",
+    output:
+        audit="results/audits/{competition}.json",
+    log:
+        "results/logs/audit_competition/{competition}.log",
+    conda:
+        "../../envs/rollouts.yaml"
+    params:
+        folder=subpath(input.facts, parent=True),
+        code=fingerprint("audit_competition"),
+    shell:
+        "python scripts/audit_competition.py --competition {wildcards.competition} "
+        "--folder {params.folder} --output {output.audit} > {log} 2>&1"
+
+
+rule tabulate_audits:
+    """Write the table of leaks; part of a study of MLE-Dojo's competitions, else on request."""
+    input:
+        audits=expand("results/audits/{name}.json", name=names("train") + names("held_out")),
+    output:
+        csv=table("audits", f"{STUDY}/tables/audits.csv"),
+    log:
+        f"{STUDY}/logs/tabulate_audits.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("tabulate_audits"),
+    shell:
+        "python scripts/tabulate_audits.py --audits {input.audits} "
+        "--output {output.csv} > {log} 2>&1"
+
+
+rule tabulate_benchmark:
+    """Write MLE-Dojo's own measures beside the figures published with it."""
+    input:
+        scores=f"{STUDY}/scores.csv",
+        table=config["competitions"],
+        published="config/mle_dojo/published.csv",
+    output:
+        csv=table("benchmark", f"{STUDY}/tables/benchmark.csv"),
+        tex=f"{STUDY}/tables/benchmark.tex",
+    log:
+        f"{STUDY}/logs/tabulate_benchmark.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        resamples=config["statistics"]["resamples"],
+        seed=config["statistics"]["seed"],
+        code=fingerprint("tabulate_benchmark"),
+    shell:
+        "python scripts/tabulate_benchmark.py --scores {input.scores} "
+        "--competitions-table {input.table} --published {input.published} "
+        "--resamples {params.resamples} --seed {params.seed} "
+        "--benchmark-csv {output.csv} --benchmark-tex {output.tex} > {log} 2>&1"
