@@ -72,16 +72,16 @@ def main(
     tries = max(1, int(np.ceil(executions.mean())))
     pooled = table["competition"].map(lambda name: (leaderboards / f"{name}.csv").is_file())
     rows = [_best_of_base(base, held_out, tries, num_episodes)]
-    if pooled.any():
-        asked = [name for name in held_out if name in set(table.loc[pooled, "competition"])]
+    known = set(table.loc[pooled, "competition"])
+    if asked := [name for name in held_out if name in known]:
         rows.append(_pool_scores(table[pooled], competitions_dir, leaderboards, tries))
         rows.append(_random_programs(asked, competitions_dir, num_episodes, config, stopwatch))
-    if not pooled.all():
-        asked = [name for name in held_out if name in set(table.loc[~pooled, "competition"])]
+    if asked := [name for name in held_out if name not in known]:
         rows.append(_sample_submissions(asked, competitions_dir, config))
-    scores = pd.concat(rows).drop(columns=FACTS)
+    scores = pd.concat(rows).drop(columns=FACTS, errors="ignore")
     scores = scores.merge(table[["competition", *FACTS]]).assign(seed=0, iteration=0)
-    write_csv(output, scores[SCORE_COLUMNS].sort_values(["policy", "competition", "episode"]))
+    scores = scores.reindex(columns=SCORE_COLUMNS)
+    write_csv(output, scores.sort_values(["policy", "competition", "episode"]))
     stopwatch.write(timing)
 
 

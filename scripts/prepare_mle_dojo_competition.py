@@ -3,6 +3,7 @@
 import os
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -27,6 +28,7 @@ def main(
     commit: str,
     output_dir: Path,
     archive: Path | None = None,
+    group: Literal["train", "validation", "held_out", ""] = "",
     catalogue: Path = CATALOGUE,
     kaggle_url: str = KAGGLE_API,
     timing: Path | None = None,
@@ -40,6 +42,7 @@ def main(
         output_dir: folder to write; one prepared before is replaced once the new one is complete.
         archive: zip or folder as Kaggle gives it (DSBench's data.zip for a DSBench task); without
             it the raw files are downloaded.
+        group: what the study uses it for; empty for its split in MLE-Dojo.
         catalogue: the catalogue of MLE-Dojo's competitions.
         kaggle_url: address of Kaggle's API.
         timing: file for the record of where the time went.
@@ -61,6 +64,7 @@ def main(
             Upstream(checkout_dir, commit, title, prepare, metric),
             RawSource(archive, address, os.environ, Path.home(), kaggle_url),
             output_dir,
+            group,
         )
     print(f"{competition}: sample submission: {facts['sample_submission']}")
     print(f"{competition}: halves: {facts.get('halves', 'feedback and final')}")

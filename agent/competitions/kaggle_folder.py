@@ -48,9 +48,11 @@ class Upstream:
 
 
 def prepare_kaggle_competition(
-    entry: CatalogueEntry, upstream: Upstream, source: RawSource, output: Path
+    entry: CatalogueEntry, upstream: Upstream, source: RawSource, output: Path, group: str = ""
 ) -> dict[str, Any]:
     """Write the competition's folder at once, and return its facts.
+
+    group: what a study uses it for, if not what its split in MLE-Dojo says.
 
     Everything happens in a private folder beside the output, which is removed in any case. A
     folder prepared before stays as it is until the new one is complete.
@@ -74,7 +76,8 @@ def prepare_kaggle_competition(
                 archive.unlink()
             upstream.prepare(work / "raw", public, private)
         _add_info(upstream.checkout / "mledojo/competitions" / entry.slug / "info", folder)
-        facts = _write_facts(entry, upstream, origin, folder)
+        group = group or GROUPS[entry.split]
+        facts = _write_facts(entry, upstream, origin, folder, group)
         _replace(output, folder, work / "earlier")
     return facts
 
@@ -154,7 +157,7 @@ def _add_info(info: Path, folder: Path) -> None:
 
 
 def _write_facts(
-    entry: CatalogueEntry, upstream: Upstream, origin: str, folder: Path
+    entry: CatalogueEntry, upstream: Upstream, origin: str, folder: Path, group: str
 ) -> dict[str, Any]:
     """Split the answers, verify by opening and grading, and write competition.json."""
     sample, answers = _table(folder / SAMPLE), _table(folder / ANSWERS["both"])
@@ -163,7 +166,7 @@ def _write_facts(
     facts: dict[str, Any] = {
         "name": entry.slug,
         "title": upstream.title,
-        "group": GROUPS[entry.split],
+        "group": group,
         "data_set": entry.slug,
         "task_type": task_type(entry),
         "metric": upstream.metric.name,

@@ -2,6 +2,7 @@
 MLE_DOJO = config["mle_dojo"] or dict.fromkeys(("checkout", "repository", "commit", "archives"), "")
 
 
+GROUP_OF = COMPETITIONS.set_index("competition")["group"]
 CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 
 
@@ -59,11 +60,13 @@ rule prepare_mle_dojo_competition:
         checkout=MLE_DOJO["checkout"],
         commit=MLE_DOJO["commit"],
         archive=archive_option,
+        group=lambda wildcards: GROUP_OF[wildcards.competition],
         code=fingerprint("prepare_mle_dojo_competition"),
     shell:
         "python scripts/prepare_mle_dojo_competition.py --competition {wildcards.competition} "
         "--checkout-dir {params.checkout:q} --commit {params.commit} "
-        "--output-dir {params.folder} {params.archive} --timing {output.timing} > {log} 2>&1"
+        "--output-dir {params.folder} {params.archive} --group {params.group} "
+        "--timing {output.timing} > {log} 2>&1"
 
 
 rule audit_competition:
