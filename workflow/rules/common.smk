@@ -24,6 +24,10 @@ COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")
 # The embedded ones have a leaderboard here; all others are MLE-Dojo's own.
 EMBEDDED = [path.stem for path in Path("config/leaderboards").glob("*.csv")]
 BENCHMARK = sorted(set(COMPETITIONS["competition"]) - set(EMBEDDED))
+# A study of embedded competitions has no such section, and no use for these rules.
+MLE_DOJO = config["mle_dojo"] or dict.fromkeys(("checkout", "repository", "commit", "archives"), "")
+GROUP_OF = COMPETITIONS.set_index("competition")["group"]
+CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 
 
 wildcard_constraints:
@@ -41,6 +45,15 @@ def names(group):
 
 def prepared(group):
     return expand("results/competitions/{name}/competition.json", name=names(group))
+
+
+def archive_option(wildcards):
+    """The user's own archive; all competitions that come through DSBench share one."""
+    if not MLE_DOJO["archives"]:
+        return ""
+    through_dsbench = CATALOGUE.loc[wildcards.competition, "source"] == "dsbench"
+    name = "dsbench" if through_dsbench else wildcards.competition
+    return f"--archive {shlex.quote(str(Path(MLE_DOJO['archives'], f'{name}.zip')))}"
 
 
 def sections(*keys):

@@ -1,20 +1,3 @@
-# A study of embedded competitions has no such section, and no use for these rules.
-MLE_DOJO = config["mle_dojo"] or dict.fromkeys(("checkout", "repository", "commit", "archives"), "")
-
-
-GROUP_OF = COMPETITIONS.set_index("competition")["group"]
-CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
-
-
-def archive_option(wildcards):
-    """The user's own archive; all competitions that come through DSBench share one."""
-    if not MLE_DOJO["archives"]:
-        return ""
-    through_dsbench = CATALOGUE.loc[wildcards.competition, "source"] == "dsbench"
-    name = "dsbench" if through_dsbench else wildcards.competition
-    return f"--archive {shlex.quote(str(Path(MLE_DOJO['archives'], f'{name}.zip')))}"
-
-
 localrules:
     mle_dojo_checkout,
 
