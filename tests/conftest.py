@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from sandboxes import LIMITS
 
 from agent.competitions.folder import prepare_competition
@@ -14,6 +15,10 @@ from agent.core.competition import Competition
 from agent.core.settings import read_config, section
 from agent.rollout import SandboxSettings
 from agent.sandbox.runner import WarmRunner
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 CONFIG = read_config(str(ROOT / "config/config.yaml"))

@@ -236,7 +236,7 @@ cells = st.sampled_from(["", "1", "-1", "1e400", "nan", "inf", "a,b", '"', "0x10
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_submission_breaks_the_grader(competitions, data):
     competition = competitions[data.draw(st.sampled_from(PLAYED))]

@@ -231,7 +231,7 @@ def test_a_reloaded_tokenizer_encodes_as_the_saved_one(model, text):
     assert model.tokenizer.decode(model.tokenizer.encode(text)) == text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_survives_the_tokenizer(model, text):
     assert model.tokenizer.decode(model.tokenizer.encode(text)) == text

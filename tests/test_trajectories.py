@@ -109,7 +109,7 @@ def refusal(path: Path) -> str:
     return message
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(trajectories(), min_size=1, max_size=3))
 def test_what_is_written_is_read(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("shard") / "shard0.parquet"
