@@ -9,6 +9,7 @@ system is unmounted, and calls that could leave anything else are refused.
 import json
 import mmap
 import os
+import select
 import signal
 import socket
 import time
@@ -37,7 +38,7 @@ def supervise(connection: socket.socket, tier: Tier) -> NoReturn:
     report = mmap.mmap(shared, audit.REPORT_BYTES)
     while True:
         request, descriptors = receive(connection)
-        if request is None:
+        if request is None or _is_closed(connection):
             os._exit(0)
         reply, submission = _run(request, descriptors, home, tree, kill_all, report, shared)
         send(connection, reply, [] if submission is None else [submission])
@@ -81,6 +82,13 @@ def _check_signals_stay_inside() -> None:
     raise RuntimeError("sandbox: Landlock does not keep signals inside as its version promises")
 
 
+def _is_closed(connection: socket.socket) -> bool:
+    """Whether who asked is gone; if that was before PR_SET_PDEATHSIG, no signal tells."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
 def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """One JSON line and the descriptors that came with it; None at the end of the connection."""
     line, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 2)
@@ -113,7 +121,7 @@ def _run(
     report[:] = bytes(len(report))
     report.seek(0)
     with Place(home, limits) as place:
-        work = place.fill(public)
+        work = place.fill(public, request["shared"])
         os.close(public)
         started = time.monotonic()
         child = linux.fork()
