@@ -27,6 +27,7 @@ from agent.wrappers.mledojo_metrics import UpstreamMetric, load_metric
 from agent.wrappers.scripted_policy import ScriptedPolicy
 
 Engine = Literal["native", "upstream"]
+COPIED_BYTES = 16 << 20  # what a program gets as its own copy; a tenth of a second's work
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +83,23 @@ class Sandbox:
 
 @contextmanager
 def open_sandbox(
-    settings: SandboxSettings, engine: Engine, earlier: Sequence[Path] = ()
+    settings: SandboxSettings,
+    engine: Engine,
+    competitions: Sequence[Path],
+    earlier: Sequence[Path] = (),
 ) -> Iterator[Sandbox]:
     """Start the fork server; it imports its libraries while the caller loads a model.
+
+    competitions: folders of the prepared competitions that may be played here.
 
     Programs found in the files of `earlier` executions are not run again.
     """
     given = {field.name: getattr(settings, field.name) for field in fields(ProgramLimits)}
     limits = ProgramLimits(**given)
-    with WarmRunner(limits, settings.modules, settings.min_tier, start=settings.start) as runner:
+    shared = [path for folder in competitions for path in large_entries(folder / "data/public")]
+    with WarmRunner(
+        limits, settings.modules, shared, settings.min_tier, start=settings.start
+    ) as runner:
         if settings.remember_programs:
             files = [read_executions(path, _conditions(settings)) for path in earlier]
             known = {key: execution for file in files for key, execution in file.items()}
@@ -98,6 +107,17 @@ def open_sandbox(
             yield Sandbox(remembering, RememberingGrader(), limits, engine)
         else:
             yield Sandbox(runner, grade, limits, engine)
+
+
+def large_entries(public: Path) -> list[Path]:
+    """Files and folders too large to be copied for every program."""
+    return [entry for entry in sorted(public.iterdir()) if _bytes(entry) > COPIED_BYTES]
+
+
+def _bytes(entry: Path) -> int:
+    if not entry.is_dir():
+        return entry.stat().st_size
+    return sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
 
 
 def save_executions(path: Path | None, sandbox: Sandbox, settings: SandboxSettings) -> None:

@@ -74,7 +74,7 @@ def main(arguments: Arguments) -> None:
     known = open_competitions(folder, names, environment.told)
     check_free(arguments.output_dir)
     limits = section(config, "sandbox", SandboxSettings)
-    with open_sandbox(limits, environment.engine) as sandbox:
+    with open_sandbox(limits, environment.engine, [folder / name for name in names]) as sandbox:
         if settings.source == "warm_start":
             _warm_start(config, known, sandbox, arguments, stopwatch)
         else:

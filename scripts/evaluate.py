@@ -70,9 +70,10 @@ def main(arguments: Arguments) -> None:
     environment = section(config, "environment", EnvironmentSettings)
     folder, output = arguments.competitions_dir, arguments.output_dir
     limits = section(config, "sandbox", SandboxSettings)
-    with open_sandbox(limits, environment.engine) as sandbox:
+    names = arguments.competitions or find_competitions(folder, "held_out")
+    folders = [folder / name for name in names]
+    with open_sandbox(limits, environment.engine, folders) as sandbox:
         with stopwatch.phase("import"):
-            names = arguments.competitions or find_competitions(folder, "held_out")
             known = open_competitions(folder, names, environment.told)
             model = LocalModel(arguments.model_path, _sampling(config, arguments.temperature))
         episodes = arguments.num_episodes * len(known)

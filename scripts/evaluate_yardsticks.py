@@ -134,7 +134,8 @@ def _random_programs(
     environment = section(settings, "environment", EnvironmentSettings)
     episode = replace(section(settings, "episode", EpisodeSettings), max_turns=1)
     limits = section(settings, "sandbox", SandboxSettings)
-    with open_sandbox(limits, environment.engine) as sandbox:
+    folders = [competitions_dir / name for name in names]
+    with open_sandbox(limits, environment.engine, folders) as sandbox:
         known = open_competitions(competitions_dir, names, environment.told)
         total = episodes * len(known)
         trajectories = play(

@@ -62,9 +62,10 @@ def main(arguments: Arguments) -> None:
     episodes, folder = arguments.num_episodes, arguments.competitions_dir
     settings = section(config, "sandbox", SandboxSettings)
     environment = section(config, "environment", EnvironmentSettings)
-    with open_sandbox(settings, environment.engine, arguments.executions_from) as sandbox:
+    names = arguments.competitions or find_competitions(folder, "train")
+    folders = [folder / name for name in names]
+    with open_sandbox(settings, environment.engine, folders, arguments.executions_from) as sandbox:
         with stopwatch.phase("import"):
-            names = arguments.competitions or find_competitions(folder, "train")
             known = open_competitions(folder, names, environment.told)
             model = LocalModel(arguments.model_name, section(config, "sampling", SamplingSettings))
         trajectories = play(

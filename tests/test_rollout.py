@@ -64,7 +64,7 @@ def test_programs_are_remembered_only_when_asked(wine, remember):
     script = replay([format_action("execute_code", SAMPLE)] * 2)
     stopwatch = Stopwatch("test", "rollout")
     episode = replace(section(CONFIG, "episode", EpisodeSettings), max_turns=2)
-    with open_sandbox(replace(SANDBOX, remember_programs=remember), "native") as sandbox:
+    with open_sandbox(replace(SANDBOX, remember_programs=remember), "native", []) as sandbox:
         assert isinstance(sandbox.runner, RememberingRunner if remember else WarmRunner)
         played = play(
             ScriptedPolicy("sample", script),
@@ -85,6 +85,6 @@ def test_programs_are_remembered_only_when_asked(wine, remember):
 def test_every_module_of_the_shipped_sandbox_can_be_imported():
     settings = section(CONFIG, "sandbox", SandboxSettings)
     probe = "\n".join(f"import {module}" for module in settings.modules)
-    with open_sandbox(settings, "native") as sandbox:
+    with open_sandbox(settings, "native", []) as sandbox:
         execution = sandbox.runner.run(probe, ROOT / "config/leaderboards")
     assert (execution.outcome, execution.message) == ("ok", "")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -43,14 +44,17 @@ class Place:
             self.folder.mkdir(mode=0o700)
         return self
 
-    def fill(self, public: int) -> int:
-        """Copy in what the descriptor `public` shows; its path is not known here.
+    def fill(self, public: int, shared: Sequence[str]) -> int:
+        """Copy in what the descriptor `public` shows; link what is `shared`, by its paths.
 
         Returns a descriptor of the working folder, which holds wherever a program moves it.
         """
         os.fchdir(public)
-        shutil.copytree(".", self.work)
+        names = [Path(path).name for path in shared]
+        shutil.copytree(".", self.work, ignore=lambda folder, _: names if folder == "." else [])
         os.chdir("/")
+        for path in shared:
+            (self.work / Path(path).name).symlink_to(path)
         self._opened.append(os.open(self.work, os.O_PATH | os.O_DIRECTORY))
         if self._mounted:
             Path(SHARED_MEMORY).mkdir()

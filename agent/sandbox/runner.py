@@ -1,8 +1,9 @@
 """Runs programs in fresh, confined children of a warm fork server.
 
-What a program gets: a new folder with a copy of the public files, an empty environment, limits for
-its whole process tree. What it does not get: the path of anything private, a network, a look at
-other processes, or any way to leave something behind. `tiers` says how, machine by machine.
+What a program gets: a new folder with a copy of the public files (links to those too large to be
+copied each time), an empty environment, limits for its whole process tree. What it does not get:
+the path of anything private, a network, a look at other processes, or any way to leave something
+behind. `tiers` says how, machine by machine.
 """
 
 import base64
@@ -80,6 +81,8 @@ class WarmRunner:
     """A `ProgramRunner`, safe from threads; use as a context manager.
 
     modules: imported once, before forking.
+    shared: entries of public folders that programs see in place and cannot change, for those too
+        large to be copied for each.
     start: "cold" starts a new interpreter for each program instead, as confined but slower.
     weakest, strongest: the tiers that may be used; raises `RuntimeError` when there is none.
     """
@@ -88,12 +91,14 @@ class WarmRunner:
         self,
         limits: ProgramLimits,
         modules: Sequence[str],
+        shared: Sequence[Path] = (),
         weakest: TierName = "landlock",
         strongest: TierName = "namespaces",
         start: Literal["warm", "cold"] = "warm",
     ) -> None:
         self.limits = limits
         self._modules = list(modules) if start == "warm" else []
+        self._shared = [path.absolute() for path in shared]
         self._settings = {"weakest": weakest, "strongest": strongest, "start": start}
         self._starting = threading.RLock()
         self._idle: deque[socket.socket] = deque()  # connections, each to a supervisor of its own
@@ -124,7 +129,8 @@ class WarmRunner:
             "address": self._address,
             "modules": self._modules,
             "scratch": str(place / "scratch"),
-            "readable": [*_SYSTEM, *_interpreter_folders()],
+            "readable": [*_SYSTEM, *_interpreter_folders(), *map(str, self._shared)],
+            "shared": [str(path) for path in self._shared],
             "filters": [base64.b64encode(program).decode() for program in _filters()],
         }
         self._zygote = subprocess.Popen(
@@ -204,7 +210,12 @@ class WarmRunner:
     ) -> tuple[dict[str, Any], int | None]:
         limits = asdict(self.limits)
         watched = {name: limits[name] for name in TreeLimits.__dataclass_fields__}
-        request = {"program": program, "limits": watched, "file_mb": self.limits.file_mb}
+        request = {
+            "program": program,
+            "limits": watched,
+            "file_mb": self.limits.file_mb,
+            "shared": [str(path) for path in self._shared if path.parent == public.absolute()],
+        }
         connection = self._connection()
         folder = os.open(public, os.O_PATH | os.O_DIRECTORY)
         try:

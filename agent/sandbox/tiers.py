@@ -53,14 +53,16 @@ class Offer:
         return f"{tier} ({', '.join(layers)})"
 
 
-def probe(scratch: str, readable: tuple[str, ...]) -> Offer:
-    """Try every tier in a process that ends. `scratch`: an empty folder."""
+def probe(scratch: str, readable: tuple[str, ...], shared: tuple[str, ...]) -> Offer:
+    """Try each tier in a process that ends. `scratch` is an empty folder, `shared` readable too."""
     version = landlock.abi()
-    spaces = _try(lambda: _enter_namespaces(scratch, readable))
+    spaces = _try(lambda: _enter_namespaces(scratch, readable, shared))
     found = json.loads(spaces) if spaces.startswith("{") else {}
     root = os.geteuid() == 0
-    own_user = root and not _try(lambda: _restrict(version, readable, as_other=True))
-    restricted = "" if own_user else _try(lambda: _restrict(version, readable, as_other=False))
+    own_user = root and not _try(lambda: _restrict(version, readable, shared, as_other=True))
+    restricted = (
+        "" if own_user else _try(lambda: _restrict(version, readable, shared, as_other=False))
+    )
     return Offer(
         {"namespaces": "" if found else spaces, "landlock": restricted, "limits": ""},
         version,
@@ -77,11 +79,11 @@ def drop_root(user: int) -> None:
     os.setresuid(user, user, user)
 
 
-def _enter_namespaces(scratch: str, readable: tuple[str, ...]) -> str:
+def _enter_namespaces(scratch: str, readable: tuple[str, ...], shared: tuple[str, ...]) -> str:
     network = namespaces.isolate()
     reader, writer = os.pipe()
     if os.fork() == 0:
-        answer = _answer(lambda: _see_view(scratch, readable, network))
+        answer = _answer(lambda: _see_view(scratch, readable, shared, network))
         os.write(writer, answer.encode())
         os._exit(0)
     os.close(writer)
@@ -89,16 +91,20 @@ def _enter_namespaces(scratch: str, readable: tuple[str, ...]) -> str:
     return os.read(reader, 4096).decode()
 
 
-def _see_view(scratch: str, readable: tuple[str, ...], network: bool) -> str:
+def _see_view(
+    scratch: str, readable: tuple[str, ...], shared: tuple[str, ...], network: bool
+) -> str:
     namespaces.build_view(scratch, readable)
     linux.mount("tmpfs", namespaces.PLACE, "tmpfs", 0, "size=1m")
     if os.geteuid() == 0:
         drop_root(FIRST_USER + os.getpid())
-    _read_interpreter()
+    _read_what_programs_need(shared)
     return json.dumps({"network": network, "proc": Path("/proc/self").exists()})
 
 
-def _restrict(version: int, readable: tuple[str, ...], as_other: bool) -> str:
+def _restrict(
+    version: int, readable: tuple[str, ...], shared: tuple[str, ...], as_other: bool
+) -> str:
     if not version:
         return "the kernel has no Landlock"
     if as_other:
@@ -107,14 +113,16 @@ def _restrict(version: int, readable: tuple[str, ...], as_other: bool) -> str:
         return f"Landlock ABI {version} does not keep signals inside, {landlock.SCOPES_ABI} does"
     linux.drop_capabilities()
     landlock.restrict(landlock.make_rules(readable, (), version))
-    _read_interpreter()
+    _read_what_programs_need(shared)
     return ""
 
 
-def _read_interpreter() -> None:
-    """Programs import from the standard library; a private folder would hide it from them."""
+def _read_what_programs_need(shared: tuple[str, ...]) -> None:
+    """The standard library and the data; a private folder above would hide them."""
     Path(os.__file__).read_bytes()
     Path(sys.executable).resolve().stat()
+    for path in shared:
+        os.close(os.open(path, os.O_RDONLY))
 
 
 def _try(layer: Callable[[], str]) -> str:

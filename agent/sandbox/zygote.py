@@ -50,7 +50,7 @@ def main(settings: dict[str, Any]) -> NoReturn:
 
 def _choose_tier(settings: dict[str, Any]) -> Tier:
     readable = tuple(settings["readable"])
-    offer = tiers.probe(settings["scratch"], readable)
+    offer = tiers.probe(settings["scratch"], readable, tuple(settings["shared"]))
     try:
         name = offer.choose(settings["weakest"], settings["strongest"])
     except RuntimeError as refused:
