@@ -29,6 +29,7 @@ def main(
     output_dir: Path,
     archive: Path | None = None,
     group: Literal["train", "validation", "held_out", ""] = "",
+    drop_leaking_columns: bool = False,
     catalogue: Path = CATALOGUE,
     kaggle_url: str = KAGGLE_API,
     timing: Path | None = None,
@@ -43,6 +44,7 @@ def main(
         archive: zip or folder as Kaggle gives it (DSBench's data.zip for a DSBench task); without
             it the raw files are downloaded.
         group: what the study uses it for; empty for its split in MLE-Dojo.
+        drop_leaking_columns: leave out public columns that give the answers away by themselves.
         catalogue: the catalogue of MLE-Dojo's competitions.
         kaggle_url: address of Kaggle's API.
         timing: file for the record of where the time went.
@@ -65,9 +67,12 @@ def main(
             RawSource(archive, address, os.environ, Path.home(), kaggle_url),
             output_dir,
             group,
+            drop_leaking_columns,
         )
     print(f"{competition}: sample submission: {facts['sample_submission']}")
     print(f"{competition}: halves: {facts.get('halves', 'feedback and final')}")
+    for column in facts.get("dropped_columns", []):
+        print(f"{competition}: left out the leaking column {column}")
     stopwatch.write(timing)
 
 

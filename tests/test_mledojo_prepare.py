@@ -69,11 +69,14 @@ def prepare(
     output: Path,
     entry: CatalogueEntry | None = None,
     metric: MeanError | None = None,
+    drop_leaks: bool = False,
 ) -> dict[str, Any]:
     upstream = Upstream(
         checkout, COMMIT, "Toy", partial(run_prepare, checkout, "toy"), metric or MeanError()
     )
-    return prepare_kaggle_competition(entry or catalogue_entry("toy"), upstream, given, output)
+    return prepare_kaggle_competition(
+        entry or catalogue_entry("toy"), upstream, given, output, drop_leaks=drop_leaks
+    )
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +225,25 @@ def test_a_sample_submission_that_holds_the_answers_is_noted(tmp_path: Path) -> 
     given = source(tmp_path, archives.made_up(tmp_path / "toy.zip"))
     facts = prepare(tmp_path / "checkout", given, tmp_path / "toy")
     assert facts["sample_submission"] == "the answers themselves"
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_columns_that_give_the_answers_away_are_left_out_when_asked(
+    tmp_path: Path, drop: bool
+) -> None:
+    told = archives.PREPARE.replace(
+        'test.drop(columns="target")', 'test.rename(columns={"target": "told"})'
+    ).replace("rows.iloc[1::2].to_csv", "rows.iloc[1::2].assign(told=rows['target']).to_csv")
+    write_checkout(tmp_path / "checkout", "toy", told)
+    given = source(tmp_path, archives.made_up(tmp_path / "toy.zip", rows=200))
+    facts = prepare(tmp_path / "checkout", given, tmp_path / "toy", drop_leaks=drop)
+    assert facts.get("dropped_columns", []) == (["told"] if drop else [])
+    public = tmp_path / "toy/data/public"
+    for name in ("train.csv", "test.csv"):
+        assert ("told" in pd.read_csv(public / name)) is not drop
+        size = (public / name).stat().st_size
+        assert facts["public_bytes"][f"data/public/{name}"] == size
+    assert json.loads((tmp_path / "toy/competition.json").read_text()) == facts
 
 
 def test_a_competition_prepared_before_is_replaced_whole(checkout: Path, tmp_path: Path) -> None:

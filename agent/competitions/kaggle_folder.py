@@ -22,6 +22,7 @@ from agent.competitions.kaggle_source import (
     stated_room,
     unpack,
 )
+from agent.competitions.leak_audit import drop_leaking_columns
 from agent.competitions.loading import ANSWERS, CANARY, PRIVATE_BOARD, PUBLIC_BOARD
 from agent.competitions.loading import load_competition as load
 from agent.core.competition import Half, InvalidSubmissionError, Metric
@@ -48,11 +49,17 @@ class Upstream:
 
 
 def prepare_kaggle_competition(
-    entry: CatalogueEntry, upstream: Upstream, source: RawSource, output: Path, group: str = ""
+    entry: CatalogueEntry,
+    upstream: Upstream,
+    source: RawSource,
+    output: Path,
+    group: str = "",
+    drop_leaks: bool = False,
 ) -> dict[str, Any]:
     """Write the competition's folder at once, and return its facts.
 
     group: what a study uses it for, if not what its split in MLE-Dojo says.
+    drop_leaks: leave out public columns that give the answers away by themselves.
 
     Everything happens in a private folder beside the output, which is removed in any case. A
     folder prepared before stays as it is until the new one is complete.
@@ -78,6 +85,9 @@ def prepare_kaggle_competition(
         _add_info(upstream.checkout / "mledojo/competitions" / entry.slug / "info", folder)
         group = group or GROUPS[entry.split]
         facts = _write_facts(entry, upstream, origin, folder, group)
+        if drop_leaks:
+            facts["dropped_columns"] = drop_leaking_columns(folder)
+            _save(facts, folder)
         _replace(output, folder, work / "earlier")
     return facts
 

@@ -20,7 +20,12 @@ from agent.competitions.leak_files import (
     check_public_answers,
 )
 from agent.competitions.leak_findings import SEVERITIES, Finding, Outcome
-from agent.competitions.leak_tables import Opened, open_tables
+from agent.competitions.leak_tables import (
+    Opened,
+    UnidentifiedAnswersError,
+    drop_columns,
+    open_tables,
+)
 
 CHECKS: dict[str, Callable[[Opened], Outcome]] = {
     "columns": check_columns,
@@ -51,7 +56,10 @@ def audit_competition(folder: Path) -> Audit:
     The same files give the same audit, but that `file_times` looks at modification times, which a
     copy may not keep.
     """
-    opened = open_tables(folder)
+    try:
+        opened = open_tables(folder)
+    except UnidentifiedAnswersError as unreadable:
+        return Audit((), (), (("tables", str(unreadable)),))
     findings: list[Finding] = []
     ran = []
     not_run = [("tables", f"{name}: {why}") for name, why in opened.unread]
@@ -71,6 +79,15 @@ def leaking_columns(findings: tuple[Finding, ...] | list[Finding]) -> tuple[str,
     """
     critical = [one for one in findings if (one.check, one.severity) == ("columns", "critical")]
     return tuple(sorted({one.subject.partition(":")[2] for one in critical}))
+
+
+def drop_leaking_columns(folder: Path) -> list[str]:
+    """Rewrite the public tables without the columns that leak; returns the names of these."""
+    columns = leaking_columns(audit_competition(folder).findings)
+    public = folder / "data/public"
+    for name, content in (drop_columns(public, columns) if columns else {}).items():
+        (public / name).write_bytes(content)
+    return list(columns)
 
 
 def to_record(competition: str, audit: Audit) -> dict[str, object]:

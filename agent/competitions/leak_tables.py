@@ -26,6 +26,10 @@ FEWEST_ROWS = 12  # fewer aligned rows can show nothing
 NOT_TARGETS = {CANARY, "usage"}  # Kaggle's solution files say in "Usage" which board a row is for
 
 
+class UnidentifiedAnswersError(Exception):
+    """The answers have no column that names each of them once: only a person can audit them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aligned:
     """Rows of a public table that belong to answers; `rows` is indexed as the answers are."""
@@ -167,8 +171,8 @@ def _read_answers(path: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"{path}: no answers to audit; prepare the competition first")
     answers = pd.read_csv(path).drop(columns=CANARY, errors="ignore")
     if answers.shape[1] < 2 or labels(answers.iloc[:, 0]).duplicated().any():
-        raise ValueError(
-            f"{path}: first column {answers.columns[0]!r} is no unique id of answers; "
+        raise UnidentifiedAnswersError(
+            f"{path.name}: first column {answers.columns[0]!r} is no unique id of answers; "
             "this competition needs an audit by hand"
         )
     return answers

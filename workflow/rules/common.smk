@@ -25,7 +25,9 @@ COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")
 EMBEDDED = [path.stem for path in Path("config/leaderboards").glob("*.csv")]
 BENCHMARK = sorted(set(COMPETITIONS["competition"]) - set(EMBEDDED))
 # A study of embedded competitions has no such section, and no use for these rules.
-MLE_DOJO = config["mle_dojo"] or dict.fromkeys(("checkout", "repository", "commit", "archives"), "")
+MLE_DOJO = config["mle_dojo"] or dict.fromkeys(
+    ("checkout", "repository", "commit", "archives", "drop_leaking_columns"), ""
+)
 GROUP_OF = COMPETITIONS.set_index("competition")["group"]
 CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 

@@ -44,11 +44,12 @@ rule prepare_mle_dojo_competition:
         commit=MLE_DOJO["commit"],
         archive=archive_option,
         group=lambda wildcards: GROUP_OF[wildcards.competition],
+        dropping="--drop-leaking-columns" if MLE_DOJO["drop_leaking_columns"] else "",
         code=fingerprint("prepare_mle_dojo_competition"),
     shell:
         "python scripts/prepare_mle_dojo_competition.py --competition {wildcards.competition} "
         "--checkout-dir {params.checkout:q} --commit {params.commit} "
-        "--output-dir {params.folder} {params.archive} --group {params.group} "
+        "--output-dir {params.folder} {params.archive} --group {params.group} {params.dropping} "
         "--timing {output.timing} > {log} 2>&1"
 
 
