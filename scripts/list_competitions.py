@@ -19,6 +19,7 @@ from agent.competitions.catalogue import (
     read_catalogue,
     row_of,
 )
+from agent.competitions.kaggle_token import authorization
 from agent.core.errors import one_line_errors
 
 HEADER = ("competition", "split", "category", "metric", "better", "source", "MB", "board", "needs")
@@ -100,16 +101,11 @@ def totals(entries: list[CatalogueEntry]) -> str:
 
 def missing_token(environment: Mapping[str, str], home: Path) -> str | None:
     """What to do before Kaggle lets anything be downloaded; None when a token is there."""
-    if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
-        return None
-    file = Path(environment.get("KAGGLE_CONFIG_DIR") or home / ".kaggle") / "kaggle.json"
-    if file.is_file():
-        return None
-    return (
-        f"no Kaggle token: {file} does not exist and KAGGLE_USERNAME and KAGGLE_KEY are not both "
-        "set; make one in your Kaggle account's settings, and accept each competition's rules on "
-        "its page"
-    )
+    try:
+        authorization(environment, home)
+    except FileNotFoundError as none:
+        return f"{none}; and accept each competition's rules on its page"
+    return None
 
 
 if __name__ == "__main__":

@@ -100,11 +100,11 @@ def test_the_list_is_filtered_and_ends_with_totals(
 
 def test_a_missing_token_is_said(tmp_path: Path) -> None:
     missing_token = script("list_competitions").missing_token
-    assert str(tmp_path / ".kaggle/kaggle.json") in missing_token({}, tmp_path)
+    assert str(tmp_path / ".kaggle/access_token") in missing_token({}, tmp_path)
     assert missing_token({"KAGGLE_USERNAME": "a"}, tmp_path) is not None
     assert missing_token({"KAGGLE_USERNAME": "a", "KAGGLE_KEY": "b"}, tmp_path) is None
     (tmp_path / ".kaggle").mkdir()
-    (tmp_path / ".kaggle/kaggle.json").write_text("{}")
+    (tmp_path / ".kaggle/access_token").write_text("KGAT_x")
     assert missing_token({}, tmp_path) is None
 
 

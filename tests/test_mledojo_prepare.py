@@ -29,6 +29,7 @@ from agent.competitions.kaggle_folder import (
     task_type,
 )
 from agent.competitions.kaggle_source import RawSource
+from agent.competitions.kaggle_token import authorization
 from agent.competitions.loading import load_competition
 from agent.core.competition import Half
 from agent.core.environment import grade
@@ -47,7 +48,14 @@ COMMIT = "0" * 40
 def quiet_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy between a test and its own server, no repository around a made-up one."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+    for name in (
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "KAGGLE_USERNAME",
+        "KAGGLE_KEY",
+        "KAGGLE_API_TOKEN",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -456,6 +464,17 @@ def test_the_token_is_told_to_kaggle_alone(
     ]
 
 
+def test_tokens_of_both_kinds_are_found_where_kaggle_looks(tmp_path: Path) -> None:
+    old = {"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": "secret"}
+    assert authorization(old | {"KAGGLE_API_TOKEN": "KGAT_1"}, tmp_path) == "Bearer KGAT_1"
+    assert authorization(old, tmp_path) == "Basic YWRhOnNlY3JldA=="
+    (tmp_path / "kaggle.json").write_text('{"username": "ada", "key": "secret"}')
+    elsewhere = {"KAGGLE_CONFIG_DIR": str(tmp_path)}
+    assert authorization(elsewhere, tmp_path / "home") == "Basic YWRhOnNlY3JldA=="
+    (tmp_path / "access_token").write_text("KGAT_2\n")
+    assert authorization(elsewhere, tmp_path / "home") == "Bearer KGAT_2"
+
+
 REFUSALS = {
     401: "Kaggle does not know this token: make a new one at https://www.kaggle.com/settings",
     403: "accept the competition's rules at https://www.kaggle.com/competitions/toy/rules",
@@ -487,7 +506,9 @@ def test_a_download_that_ends_early_or_does_not_fit_is_no_archive(
 
 
 def test_no_network_and_no_token_are_told_apart(checkout: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"kaggle\.json: no Kaggle token: create one"):
+    with pytest.raises(
+        FileNotFoundError, match=r"toy: .*access_token: no Kaggle token: create one .*by hand"
+    ):
         prepare(checkout, source(tmp_path), tmp_path / "out/toy")
     token = {"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": "secret"}
     alone = source(tmp_path, environment=token, kaggle="http://127.0.0.1:1")

@@ -1,9 +1,7 @@
 """The raw files of a Kaggle competition: what the user has, or a download, checked before use."""
 
-import base64
 import hashlib
 import http.client
-import json
 import shutil
 import stat
 import urllib.error
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from agent.competitions.catalogue import CatalogueEntry
+from agent.competitions.kaggle_token import SETTINGS, authorization
 
 KAGGLE_API = "https://www.kaggle.com/api/v1"
 BLOCK = 1 << 20
@@ -53,8 +52,7 @@ def obtain(entry: CatalogueEntry, source: RawSource, folder: Path) -> Path:
         request = urllib.request.Request(source.dsbench)
     else:
         request = kaggle_request(entry.slug, source)
-        token = "https://www.kaggle.com/settings"
-        refusals[401] = f"Kaggle does not know this token: make a new one at {token}"
+        refusals[401] = f"Kaggle does not know this token: make a new one at {SETTINGS}"
         refusals[403] = (
             f"{entry.slug}: Kaggle refuses (HTTP 403): accept the competition's rules at "
             f"{entry.licence_link} with the account whose token this is, {BY_HAND}"
@@ -64,30 +62,14 @@ def obtain(entry: CatalogueEntry, source: RawSource, folder: Path) -> Path:
 
 
 def kaggle_request(slug: str, source: RawSource) -> urllib.request.Request:
-    user, key = kaggle_token(source.environment, source.home)
-    request = urllib.request.Request(f"{source.kaggle}/competitions/data/download-all/{slug}")
-    secret = base64.b64encode(f"{user}:{key}".encode()).decode()
-    # Kaggle redirects to a store elsewhere, which must not be told the token.
-    request.add_unredirected_header("Authorization", f"Basic {secret}")
-    return request
-
-
-def kaggle_token(environment: Mapping[str, str], home: Path) -> tuple[str, str]:
-    """User and key, from the environment or from Kaggle's own file; they are never printed."""
-    user, key = environment.get("KAGGLE_USERNAME", ""), environment.get("KAGGLE_KEY", "")
-    if user and key:
-        return user, key
-    file = home / ".kaggle/kaggle.json"
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{file}: no Kaggle token: create one at https://www.kaggle.com/settings, "
-            f"or set KAGGLE_USERNAME and KAGGLE_KEY, {BY_HAND}"
-        )
     try:
-        token = json.loads(file.read_text(encoding="utf-8"))
-        return str(token["username"]), str(token["key"])
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{file}: holds no username and key: download the file anew") from None
+        token = authorization(source.environment, source.home)
+    except FileNotFoundError as none:
+        raise FileNotFoundError(f"{slug}: {none}, {BY_HAND}") from None
+    request = urllib.request.Request(f"{source.kaggle}/competitions/data/download-all/{slug}")
+    # Kaggle redirects to a store elsewhere, which must not be told the token.
+    request.add_unredirected_header("Authorization", token)
+    return request
 
 
 def download(
