@@ -32,6 +32,7 @@ SCORE_COLUMNS = [
     "first_feedback_score",
     "last_score",
     "feedback_score",
+    "raw_score",
     "executions",
     "valid_submissions",
     "turns",
@@ -39,30 +40,36 @@ SCORE_COLUMNS = [
 ]
 
 
-def final_positions(trajectory: Trajectory, competition: Competition) -> list[float | None]:
-    """Final-half position score of each turn; None where there is nothing valid to grade."""
-    positions: list[float | None] = []
+def final_scores(
+    trajectory: Trajectory, competition: Competition
+) -> list[tuple[float | None, float | None]]:
+    """Final-half metric and position score of each turn.
+
+    Both are None where there is nothing valid to grade; the metric alone is where it is not finite.
+    """
+    scores: list[tuple[float | None, float | None]] = []
     for turn in trajectory.turns:
         if turn.position_score is None or turn.submission is None:
-            positions.append(None)
+            scores.append((None, None))
             continue
         try:
-            positions.append(grade(competition, turn.submission)[1])
+            scores.append(grade(competition, turn.submission))
         except UnrankableSubmissionError:
-            positions.append(0.0)
+            scores.append((None, 0.0))
         except InvalidSubmissionError as wrong:
             raise ValueError(
                 f"{competition.name}: a submission that the feedback half accepted is refused by "
                 f"the final half ({wrong}); the two halves of its answers do not match"
             ) from wrong
-    return positions
+    return scores
 
 
 def score_episode(
     trajectory: Trajectory, competition: Competition, policy: str, seed: int, iteration: int
 ) -> dict[str, Any]:
     """One row of scores.csv."""
-    finals = final_positions(trajectory, competition)
+    graded = final_scores(trajectory, competition)
+    finals = [position for _, position in graded]
     executed = [turn.action == "execute_code" for turn in trajectory.turns]
     feedback = [turn.position_score for turn in trajectory.turns]
     valid = [i for i, value in enumerate(feedback) if value is not None]
@@ -82,6 +89,7 @@ def score_episode(
         "first_feedback_score": 0.0 if first is None else feedback[first] or 0.0,
         "last_score": finals[valid[-1]] if valid else 0.0,
         "feedback_score": 0.0 if best is None else feedback[best],
+        "raw_score": None if best is None else graded[best][0],
         "executions": int(np.sum(executed)),
         "valid_submissions": len(valid),
         "turns": len(trajectory.turns),

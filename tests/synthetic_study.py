@@ -77,6 +77,7 @@ def _episode(
         "first_score": best * rng.choice([0.0, 0.6, 1.0]),
         "last_score": best * 0.9 if valid else np.nan,
         "feedback_score": min(1.0, best * 1.05) if valid else np.nan,
+        "raw_score": best * 10 if valid else np.nan,
         "executions": executions,
         "valid_submissions": valid,
         "turns": executions + 1,

@@ -21,10 +21,9 @@ from agent.evaluation.benchmark_measures import (
     TAU_MAX,
     area_under_profile,
     human_rank,
-    mean_human_rank,
+    mean_percent,
     medal,
     medal_positions,
-    medal_rates,
     performance_ratios,
     read_published,
     smallest_tau_max,
@@ -33,7 +32,8 @@ from agent.evaluation.benchmark_table import (
     benchmark_latex,
     benchmark_table,
     read_catalogue,
-    study_positions,
+    study_means,
+    with_medals,
 )
 from agent.evaluation.elo import (
     PRIOR,
@@ -103,9 +103,9 @@ def test_a_metric_value_that_is_not_finite_has_no_rank(score: float) -> None:
 
 def test_human_rank_of_a_category_is_the_mean_over_competitions_in_percent() -> None:
     positions = np.array([[0.5, 0.25, 0.75], [1.0, NAN, 0.0]])
-    rank, missing = mean_human_rank(positions, once(3))[0]
+    rank, missing = mean_percent(positions, once(3))[0]
     assert rank == pytest.approx(50) and np.isnan(missing)
-    assert mean_human_rank(positions[:1], np.array([[0, 2, 1.0]]))[0, 0] == pytest.approx(125 / 3)
+    assert mean_percent(positions[:1], np.array([[0, 2, 1.0]]))[0, 0] == pytest.approx(125 / 3)
 
 
 # Area under the performance profile
@@ -196,11 +196,31 @@ def test_equalling_the_threshold_wins_the_medal(
         medal(np.inf, board, higher)
 
 
-def test_medal_rates_count_runs_without_a_medal() -> None:
-    rates = medal_rates(["gold", "gold", "bronze", None, None])
-    assert rates == {"gold": 0.4, "silver": 0.0, "bronze": 0.2, "any": 0.6}
-    with pytest.raises(ValueError, match="no run"):
-        medal_rates([])
+def test_medals_are_counted_for_agents_on_kaggles_boards_alone() -> None:
+    scores = synthetic_scores(0)
+    name = scores.loc[scores["group"] == "held_out", "competition"].iloc[0]
+    board = np.arange(100.0) / 10  # 0 to 9.9, and bronze for the first 40
+    marked = with_medals(scores, {name: (board, True)})
+    agents = scores["policy"].isin(["base", "trained"]) & (scores["competition"] == name)
+    assert marked.loc[~agents, "medal"].isna().all()
+    expected = (scores.loc[agents, "raw_score"] >= 6.0).astype(float)
+    assert marked.loc[agents, "medal"].tolist() == expected.tolist()
+    assert set(expected) == {0.0, 1.0} and scores.loc[agents, "raw_score"].isna().any()
+
+
+def test_the_medal_rate_stands_beside_the_other_measures(catalogue: pd.DataFrame) -> None:
+    scores = synthetic_scores(0)
+    held_out = scores.loc[scores["group"] == "held_out", "competition"].unique()
+    boards = {name: (np.arange(100.0) / 10, True) for name in held_out}
+    published = read_published(PUBLISHED)
+    table = benchmark_table(scores, catalogue, published, boards, 50, seed=3).set_index("policy")
+    last = scores[(scores["policy"] == "base") & (scores["group"] == "held_out")]
+    rate = (last["raw_score"] >= 6.0).groupby(last["competition"]).mean().mean()
+    assert 0 < rate < 1
+    assert table.loc["base", "Overall_medal_rate"] == pytest.approx(100 * rate)
+    assert np.isnan(table.loc["dummy", "Overall_medal_rate"])  # its metric is not known
+    assert table["Overall_medal_rate_low"]["base"] < 100 * rate
+    assert "Medals" in benchmark_latex(table.reset_index())
 
 
 # Elo
@@ -332,7 +352,7 @@ def catalogue() -> pd.DataFrame:
 
 def test_measured_and_quoted_rows_stay_apart(catalogue: pd.DataFrame) -> None:
     scores = synthetic_scores(0)
-    table = benchmark_table(scores, catalogue, read_published(PUBLISHED), 100, seed=3)
+    table = benchmark_table(scores, catalogue, read_published(PUBLISHED), {}, 100, seed=3)
     measured = table[table["source"] == "measured"].set_index("policy")
     quoted = table[table["source"] == "quoted"].set_index("policy")
     assert set(measured.index) == {"base", "trained", *YARDSTICKS} and len(quoted) == 8
@@ -342,7 +362,7 @@ def test_measured_and_quoted_rows_stay_apart(catalogue: pd.DataFrame) -> None:
     assert measured["note"].str.contains("not on the scale of the quoted ones").all()
     assert measured["note"].str.contains("Tabular: 5 of 7 competitions").all()
     assert quoted["note"].str.startswith("quoted: arXiv 2505.07782").all()
-    positions = study_positions(scores)
+    positions = study_means(scores)
     dummy = positions.values[positions.policies.index("dummy")]
     assert measured.loc["dummy", "Overall_human_rank"] == pytest.approx(100 * dummy.mean())
     for name in ("aup", "human_rank", "elo"):
@@ -354,9 +374,11 @@ def test_a_missing_run_is_shown_and_never_solved(catalogue: pd.DataFrame) -> Non
     scores = synthetic_scores(0)
     gone = (scores["policy"] == "trained") & (scores["competition"] == "heart_regre")
     published = read_published(PUBLISHED)
-    whole = benchmark_table(scores, catalogue, published, 50, seed=3).set_index("policy")
+    whole = benchmark_table(scores, catalogue, published, {}, 50, seed=3).set_index("policy")
     one_run = gone & (scores["seed"] == 0)
-    table = benchmark_table(scores[~one_run], catalogue, published, 50, seed=3).set_index("policy")
+    table = benchmark_table(scores[~one_run], catalogue, published, {}, 50, seed=3).set_index(
+        "policy"
+    )
     assert "Tabular: 5 of 7 competitions, 1 missing" in table.loc["trained", "note"]
     assert "missing" not in table.loc["base", "note"]
     assert np.isnan(table.loc["trained", "Tabular_human_rank"])
@@ -368,7 +390,7 @@ def test_a_missing_run_is_shown_and_never_solved(catalogue: pd.DataFrame) -> Non
 def test_a_competition_without_a_category_is_named(catalogue: pd.DataFrame, tmp_path: Path) -> None:
     short = catalogue[catalogue["competition"] != "fair_class"]
     with pytest.raises(ValueError, match="no category of fair_class"):
-        benchmark_table(synthetic_scores(0), short, read_published(PUBLISHED), 10, seed=3)
+        benchmark_table(synthetic_scores(0), short, read_published(PUBLISHED), {}, 10, seed=3)
     for wrong in (pd.concat([catalogue, catalogue[:1]]), catalogue.assign(category="Overall")):
         with pytest.raises(ValueError, match=r"listed twice|other than Overall"):
             read_catalogue(written_as_table(wrong, tmp_path))
@@ -384,11 +406,19 @@ def written_as_table(catalogue: pd.DataFrame, folder: Path) -> Path:
 def test_the_script_writes_both_tables(
     catalogue: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synthetic_scores(0).to_csv(tmp_path / "scores.csv", index=False)
+    scores = synthetic_scores(0)
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    name = scores.loc[scores["group"] == "held_out", "competition"].iloc[0]
+    (tmp_path / name / "data/private").mkdir(parents=True)
+    (tmp_path / name / "competition.json").write_text('{"higher_is_better": true}')
+    board = tmp_path / name / "data/private/private_leaderboard.csv"
+    pd.DataFrame({"score": np.arange(100.0) / 10}).to_csv(board, index=False)
     options = {
         "scores": tmp_path / "scores.csv",
         "competitions-table": written_as_table(catalogue, tmp_path),
         "published": PUBLISHED,
+        "competitions-dir": tmp_path,
+        "kaggle": name,
         "resamples": 50,
         "seed": 1,
         "benchmark-csv": tmp_path / "benchmark.csv",
@@ -401,6 +431,6 @@ def test_the_script_writes_both_tables(
     latex = (tmp_path / "benchmark.tex").read_text()
     assert latex == benchmark_latex(table) and latex.count(r"\midrule") == 3
     lines = [line for line in latex.splitlines() if line.endswith(r"\\")]
-    assert {line.count("&") for line in lines[1:-1]} == {1 + 5 * 3}
+    assert {line.count("&") for line in lines[1:-1]} == {1 + 5 * 3 + 2}
     assert "not on the scale of the quoted ones" in lines[-1]
     assert r"o3-mini & quoted & 1.895 & 56.48 & 1108 & 0.739" in latex

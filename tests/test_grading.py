@@ -12,7 +12,7 @@ from agent.core.competition import Competition
 from agent.core.environment import grade
 from agent.core.records import Trajectory, Turn
 from agent.evaluation.inputs import ACTIONS, OUTCOMES
-from agent.grading import SCORE_COLUMNS, final_positions, score_episodes, turn_rows
+from agent.grading import SCORE_COLUMNS, final_scores, score_episodes, turn_rows
 
 NAME = "engel-mae-outliers"
 
@@ -56,6 +56,7 @@ def test_the_score_is_that_of_the_submission_best_on_feedback(halves):
     row = score(halves, [turn(outcome="crashed"), early, good, turn(action="get_history"), late])
     assert row["score"] == finals[1] and row["feedback_score"] == good.position_score
     assert row["last_score"] == finals[2]
+    assert row["raw_score"] == grade(halves[1], good.submission)[0]
     assert (row["executions"], row["valid_submissions"], row["turns"]) == (4, 3, 5)
     assert row["first_score"] == row["first_feedback_score"] == 0.0  # the first one crashed
 
@@ -93,7 +94,8 @@ def test_the_row_says_whose_score_it_is(halves):
 
 def test_turns_without_a_submission_have_no_position(halves):
     made = spoken([turn(outcome="crashed"), scored(halves, 0, 0), turn(action="reset")])
-    assert final_positions(made, halves[1]) == [None, 1.0, None]
+    (none, middle, last) = final_scores(made, halves[1])
+    assert none == last == (None, None) and middle[1] == 1.0
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
@@ -102,14 +104,14 @@ def test_a_metric_that_overflows_on_the_final_half_alone_ranks_last(halves):
     position = grade(halves[0], content)[1]
     assert position == 1.0
     made = spoken([turn(position, submission=content)])
-    assert final_positions(made, halves[1]) == [0.0]
+    assert final_scores(made, halves[1]) == [(None, 0.0)]
 
 
 def test_halves_that_do_not_match_are_an_error(halves, competition_folder):
     other = load_competition(competition_folder / "cancer-poisson-deviance-count-target", "final")
     made = spoken([scored(halves, 1, 1)])
     with pytest.raises(ValueError, match="the two halves of its answers do not match"):
-        final_positions(made, other)
+        final_scores(made, other)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

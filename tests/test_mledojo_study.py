@@ -87,3 +87,5 @@ def test_a_study_of_mle_dojos_competitions_runs_from_archives_to_tables(tmp_path
     assert audits.loc[audits["competition"].isin(asked), "critical"].eq(0).all()
     benchmark = pd.read_csv(folder / "results/smoke/tables/benchmark.csv")
     assert {"measured", "quoted"} <= set(benchmark["source"])
+    agents = benchmark["policy"].isin(["base", "trained"])
+    assert benchmark.loc[agents, "Overall_medal_rate"].between(0, 100).all()

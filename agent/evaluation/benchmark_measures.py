@@ -55,12 +55,16 @@ def _rank(score: float, board: Array, higher_is_better: bool) -> float:
     return float(1.0 - better.sum() / len(board))
 
 
-def mean_human_rank(positions: Array, weights: Array) -> Array:
-    """HumanRank in %, (B, P): 100 times the mean over competitions of `positions` (P, C).
+def mean_percent(values: Array, weights: Array) -> Array:
+    """100 times the mean over competitions of `values` (P, C) in [0, 1], as (B, P).
 
-    NaN for a policy that misses a competition: the mean of the others would be of something else.
+    Of position scores it is HumanRank in %, of shares of runs with a medal the medal rate.
+
+    NaN for a policy that misses a competition: the mean of the others would be of something else;
+    and in a resample that drew none of these.
     """
-    return 100.0 * (weights @ positions.T) / weights.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return 100.0 * (weights @ values.T) / weights.sum(1, keepdims=True)
 
 
 def performance_ratios(
@@ -162,14 +166,6 @@ def medal(score: float, board: Array, higher_is_better: bool) -> Medal | None:
         if score >= threshold if higher_is_better else score <= threshold:
             return name
     return None
-
-
-def medal_rates(medals: Sequence[Medal | None]) -> dict[str, float]:
-    """Share of runs in [0, 1] whose best medal is gold, silver or bronze, and of any medal."""
-    if not medals:
-        raise ValueError("medal rates: no run given; pass one medal or None per run")
-    rates = {str(name): medals.count(name) / len(medals) for name in MEDALS}
-    return rates | {"any": 1 - medals.count(None) / len(medals)}
 
 
 def read_published(path: Path) -> pd.DataFrame:

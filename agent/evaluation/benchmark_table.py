@@ -4,7 +4,7 @@ AUP and Elo are relative to the policies of one table, so that measured and quot
 different scales; `NOTE` says so in every measured row and below the printed table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from agent.evaluation.benchmark_measures import (
     OVERALL,
     PUBLISHED_CATEGORIES,
     area_under_profile,
-    mean_human_rank,
+    mean_percent,
+    medal,
     performance_ratios,
 )
 from agent.evaluation.comparison import interval_note
 from agent.evaluation.elo import draw_competitions, elo_ratings, with_interval
 from agent.evaluation.headline import GROUP
+from agent.evaluation.inputs import AGENTS
 from agent.evaluation.scores import policies
 from agent.evaluation.statistics import Array, generator
 from agent.evaluation.tables import NO_VALUE, booktabs, escape, policy_label
@@ -29,10 +31,19 @@ from agent.evaluation.tables import NO_VALUE, booktabs, escape, policy_label
 NOTE = (
     "AUP (of position scores) and Elo are among the measured policies only and not on the scale of "
     "the quoted ones; HumanRank is the mean over runs, quoted the best of two, and of humans only "
-    "where the leaderboard is Kaggle's"
+    "where the leaderboard is Kaggle's; medals, by MLE-bench's thresholds, need such a one"
 )
-MEASURE_LABELS = {"aup": "AUP", "human_rank": r"HumanRank (\%)", "elo": "Elo"}
-DECIMALS = {"aup": 3, "human_rank": 2, "elo": 0}  # as published
+MEDAL_RATE = "medal_rate"
+SHOWN = (*MEASURES, MEDAL_RATE)
+MEASURE_LABELS = {
+    "aup": "AUP",
+    "human_rank": r"HumanRank (\%)",
+    "elo": "Elo",
+    MEDAL_RATE: r"Medals (\%)",
+}
+DECIMALS = {"aup": 3, "human_rank": 2, "elo": 0, MEDAL_RATE: 1}  # as published
+
+Boards = Mapping[str, tuple[Array, bool]]  # private leaderboard, and whether higher is better
 
 
 def read_catalogue(path: Path) -> pd.DataFrame:
@@ -51,8 +62,8 @@ def read_catalogue(path: Path) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Positions:
-    """Mean position score of every policy on every competition; NaN where a run of it is missing.
+class Means:
+    """Mean score of every policy on every competition; NaN where a run of it is missing.
 
     In [0, 1], from the final half of the answers, over all episodes and runs of the policy's last
     iteration. (MLE-Dojo publishes the best of two runs.)
@@ -64,23 +75,41 @@ class Positions:
     data_sets: tuple[str, ...]  # of each competition
 
 
-def study_positions(scores: pd.DataFrame, group: str = GROUP) -> Positions:
+def with_medals(scores: pd.DataFrame, boards: Boards) -> pd.DataFrame:
+    """`scores` with 1.0 where an episode of an agent won a medal, NaN where none is given.
+
+    Medals are for competitions with a leaderboard of Kaggle's, those in `boards`.
+    """
+    agents = scores["policy"].isin(AGENTS) & scores["competition"].isin(boards)
+    played = scores.loc[agents, ["competition", "raw_score"]]
+    won = [
+        float(medal(value, *boards[name]) is not None)
+        for name, value in played.itertuples(index=False, name=None)
+    ]
+    return scores.assign(medal=pd.Series(won, index=scores.index[agents], dtype=float))
+
+
+def study_means(scores: pd.DataFrame, column: str = "score", group: str = GROUP) -> Means:
     names = policies(scores, group)
     facts = scores[scores["group"] == group].groupby("competition")["data_set"].first()
     rows = []
     for name in names:
         own = scores[scores["policy"] == name]
         last = own[(own["iteration"] == own["iteration"].max()) & (own["group"] == group)]
-        cells = last.groupby(["competition", "seed"])["score"].mean().unstack("seed")
+        cells = last.groupby(["competition", "seed"])[column].mean().unstack("seed")
         cells = cells.reindex(index=facts.index, columns=own["seed"].unique())
         rows.append(cells.mean(axis=1, skipna=False).round(12).to_numpy(float))
-    return Positions(np.array(rows), tuple(names), tuple(facts.index), tuple(facts))
+    return Means(np.array(rows), tuple(names), tuple(facts.index), tuple(facts))
 
 
 def measure_category(
-    positions: Positions, members: Sequence[str], resamples: int, rng: np.random.Generator
+    positions: Means,
+    medals: Means,
+    members: Sequence[str],
+    resamples: int,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """AUP, HumanRank and Elo of every policy on `members`, with intervals and a note.
+    """AUP, HumanRank, Elo and medals of every policy on `members`, with intervals and a note.
 
     A position score of 0, behind every entry or nothing valid, is not solved for AUP. A policy
     without any score here has no values.
@@ -95,9 +124,15 @@ def measure_category(
     ratios = performance_ratios(solved, [True] * values.shape[1])
     estimates = {
         "aup": with_interval(lambda drawn: area_under_profile(ratios, drawn), weights),
-        "human_rank": with_interval(lambda drawn: mean_human_rank(values, drawn), weights),
+        "human_rank": with_interval(lambda drawn: mean_percent(values, drawn), weights),
         "elo": with_interval(lambda drawn: elo_ratings(values, drawn, names), weights),
     }
+    won = medals.values[np.ix_(present, inside)]
+    if not np.isnan(won).all():
+        given = ~np.isnan(won).all(0)
+        estimates[MEDAL_RATE] = with_interval(
+            lambda drawn: mean_percent(won[:, given], drawn[:, given]), weights
+        )
     units = len(set(data_sets))
     table = pd.DataFrame(index=pd.Index(names, name="policy"))
     for measure, (value, low, high) in estimates.items():
@@ -116,6 +151,7 @@ def benchmark_table(
     scores: pd.DataFrame,
     catalogue: pd.DataFrame,
     published: pd.DataFrame,
+    boards: Boards,
     resamples: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -123,7 +159,8 @@ def benchmark_table(
 
     Columns ending in _low and _high bound 95 % intervals. `note` says what cannot be compared.
     """
-    positions = study_positions(scores)
+    positions = study_means(scores)
+    medals = study_means(with_medals(scores, boards), "medal")
     category = catalogue.set_index("competition")["category"]
     absent = sorted(set(positions.competitions) - set(category.index))
     if absent:
@@ -133,7 +170,7 @@ def benchmark_table(
         members = category.index if name == OVERALL else category.index[category == name]
         if set(members) & set(positions.competitions):
             rng = generator(seed, "benchmark", name)
-            block = measure_category(positions, list(members), resamples, rng)
+            block = measure_category(positions, medals, list(members), resamples, rng)
             heard = "; " + name + ": " + block.pop("note").reindex(notes.index)
             notes += heard.fillna(f"; {name}: missing")
             measured.append(block.add_prefix(f"{name}_"))
@@ -154,7 +191,7 @@ def _ordered(columns: Sequence[str]) -> list[str]:
     wanted = [
         f"{category}_{measure}{end}"
         for category in known
-        for measure in MEASURES
+        for measure in SHOWN
         for end in ("", "_low", "_high")
     ]
     return [name for name in wanted if name in set(columns)]
@@ -165,8 +202,8 @@ def benchmark_latex(table: pd.DataFrame) -> str:
 
     The header has two lines, the categories over their measures.
     """
-    shown = [name for name in table.columns if name.endswith(tuple(f"_{m}" for m in MEASURES))]
-    split = [next((name[: -len(m) - 1], m) for m in MEASURES if name.endswith(m)) for name in shown]
+    shown = [name for name in table.columns if name.endswith(tuple(f"_{m}" for m in SHOWN))]
+    split = [next((name[: -len(m) - 1], m) for m in SHOWN if name.endswith(m)) for name in shown]
     above = ["", ""]
     for category in dict.fromkeys(category for category, _ in split):
         width = sum(name == category for name, _ in split)

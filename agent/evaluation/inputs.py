@@ -2,7 +2,8 @@
 
 `scores` has one row per evaluated episode, `turns` one row per turn, and the training metrics one
 row per (training seed, iteration). Scores are position scores in [0, 1]; `score` and
-`first_score` come from the final half of the answers, `feedback_score` from the feedback half.
+`first_score` come from the final half of the answers, `feedback_score` from the feedback half, and
+`raw_score` is the metric behind `score`.
 """
 
 import json
@@ -28,7 +29,14 @@ OUTCOMES = (
 
 EPISODE_KEY = ["policy", "seed", "iteration", "group", "competition", "episode"]
 SCORE_COLUMNS = (*EPISODE_KEY, "data_set", "task_type", "score")
-AGENT_COLUMNS = ("first_score", "last_score", "feedback_score", "executions", "valid_submissions")
+AGENT_COLUMNS = (
+    "first_score",
+    "last_score",
+    "feedback_score",
+    "raw_score",
+    "executions",
+    "valid_submissions",
+)
 TURN_COLUMNS = (*EPISODE_KEY, "turn", "action", "outcome", "hack_attempts", "sandbox", "source")
 
 

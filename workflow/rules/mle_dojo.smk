@@ -94,6 +94,7 @@ rule tabulate_benchmark:
         scores=f"{STUDY}/scores.csv",
         table=config["competitions"],
         published="config/mle_dojo/published.csv",
+        competitions=prepared("held_out"),
     output:
         csv=table("benchmark", f"{STUDY}/tables/benchmark.csv"),
         tex=f"{STUDY}/tables/benchmark.tex",
@@ -102,11 +103,13 @@ rule tabulate_benchmark:
     conda:
         "../../envs/analysis.yaml"
     params:
+        kaggle=[name for name in names("held_out") if name in BENCHMARK],
         resamples=config["statistics"]["resamples"],
         seed=config["statistics"]["seed"],
         code=fingerprint("tabulate_benchmark"),
     shell:
         "python scripts/tabulate_benchmark.py --scores {input.scores} "
         "--competitions-table {input.table} --published {input.published} "
+        "--competitions-dir results/competitions --kaggle {params.kaggle} "
         "--resamples {params.resamples} --seed {params.seed} "
         "--benchmark-csv {output.csv} --benchmark-tex {output.tex} > {log} 2>&1"
