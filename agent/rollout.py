@@ -14,9 +14,12 @@ from agent.competitions.loading import embedded_metric, load_competition
 from agent.core.base_agent import Policy
 from agent.core.competition import Competition, Half, Metric
 from agent.core.environment import CompetitionEnvironment, Environment, Grader, ProgramRunner, grade
-from agent.core.episode import EpisodeKey, EpisodeLimits, play_episodes
+from agent.core.episode import EpisodeKey, EpisodeLimits
+from agent.core.journal import Journal
+from agent.core.play import Rollout, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Trajectory
+from agent.core.stopping import stop_on_warning
 from agent.core.timing import Stopwatch
 from agent.sandbox.executions import read_executions, write_executions
 from agent.sandbox.remembering import RememberingGrader, RememberingRunner
@@ -151,6 +154,16 @@ def episode_keys(seed: int, iteration: int, shard: int, episodes: int) -> list[E
     return [EpisodeKey(seed, iteration, shard, episode) for episode in range(episodes)]
 
 
+def journal_beside(output: Path, model: str, folders: Sequence[Path], settings: object) -> Journal:
+    """A job's journal; the workflow does not know it, and so removes it with no failed output.
+
+    settings: all that the episodes depend on beside the model and the competitions in `folders`.
+    """
+    facts = [(folder / "competition.json").read_text() for folder in folders]
+    conditions = json.dumps([model, facts, settings], sort_keys=True, default=str)
+    return Journal(output.with_name(f".{output.name}.journal"), conditions)
+
+
 def deal_competitions(
     competitions: Sequence[Competition], episodes: int, first: int
 ) -> list[Competition]:
@@ -170,8 +183,12 @@ def play(
     settings: EpisodeSettings,
     workers: int,
     stopwatch: Stopwatch,
+    journal: Journal | None = None,
 ) -> list[Trajectory]:
-    """Play one episode per competition given (repeat a competition to play it more often)."""
+    """Play one episode per competition given (repeat a competition to play it more often).
+
+    journal: open, where finished turns are kept: a job that was killed goes on from there.
+    """
     progress = tqdm(total=settings.max_turns * len(keys), unit="turn", disable=None)
 
     def on_round(turn: int, living: int) -> None:
@@ -180,18 +197,20 @@ def play(
             print(f"turn {turn + 1}/{settings.max_turns}: {living} episodes", flush=True)
 
     executed_before = stopwatch.seconds.get("execute", 0.0)
-    with _environments(competitions, sandbox, settings.scored_submissions) as environments:
-        trajectories = play_episodes(
+    with ExitStack() as opened:
+        rollout = Rollout(
             policy,
-            environments,
-            keys,
             PromptManager(settings.prompts),
             EpisodeLimits(settings.max_turns, settings.output_characters, settings.seconds),
             workers,
             sandbox.runner.confinement if sandbox.engine == "native" else CONFINEMENT,
             stopwatch,
+            journal,
+            opened.enter_context(stop_on_warning()),
             on_round,
         )
+        environments = _environments(competitions, sandbox, settings.scored_submissions)
+        trajectories = play_episodes(rollout, opened.enter_context(environments), keys)
     progress.close()
     turns = [turn for trajectory in trajectories for turn in trajectory.turns]
     graded = sum(turn.grade_seconds for turn in turns)

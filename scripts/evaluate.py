@@ -1,6 +1,6 @@
 """Play evaluation episodes with a model and grade them on the final half of the answers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from agent.rollout import (
     deal_competitions,
     episode_keys,
     find_competitions,
+    journal_beside,
     open_competitions,
     open_sandbox,
     play,
@@ -77,23 +78,29 @@ def main(arguments: Arguments) -> None:
             known = open_competitions(folder, names, environment.told)
             model = LocalModel(arguments.model_path, _sampling(config, arguments.temperature))
         episodes = arguments.num_episodes * len(known)
-        played = play(
-            model,
-            deal_competitions(known, episodes, 0),
-            episode_keys(arguments.sampling_seed, arguments.iteration, 0, episodes),
-            sandbox,
-            section(config, "episode", EpisodeSettings),
-            arguments.workers,
-            stopwatch,
-        )
-    origin = (arguments.policy, arguments.seed, arguments.iteration)
-    with stopwatch.phase("grade"):
-        judged = open_competitions(folder, names, environment.judged)
-        scores = score_episodes(played, dict(zip(names, judged, strict=True)), *origin)
-    with stopwatch.phase("write"):
-        write_trajectories(output / "episodes.parquet", played, facts={})
-        write_csv(output / "turns.csv", turn_rows(played, *origin, "evaluation"))
-        write_csv(output / "scores.csv", scores)
+        keys = episode_keys(arguments.sampling_seed, arguments.iteration, 0, episodes)
+        settled = [config, asdict(keys[0]), episodes, arguments.temperature]
+        file = output / "episodes.parquet"
+        with journal_beside(file, model.name, folders, settled) as journal:
+            played = play(
+                model,
+                deal_competitions(known, episodes, 0),
+                keys,
+                sandbox,
+                section(config, "episode", EpisodeSettings),
+                arguments.workers,
+                stopwatch,
+                journal,
+            )
+            origin = (arguments.policy, arguments.seed, arguments.iteration)
+            with stopwatch.phase("grade"):
+                judged = open_competitions(folder, names, environment.judged)
+                scores = score_episodes(played, dict(zip(names, judged, strict=True)), *origin)
+            with stopwatch.phase("write"):
+                write_trajectories(file, played, facts={})
+                write_csv(output / "turns.csv", turn_rows(played, *origin, "evaluation"))
+                write_csv(output / "scores.csv", scores)
+                journal.discard()
     stopwatch.write(arguments.timing)
     print(f"{episodes} episodes, mean score {scores['score'].mean():.3f}, in {output}")
 

@@ -1,6 +1,6 @@
 """Play training episodes with a model and record every token, program and score as a shard."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
@@ -17,6 +17,7 @@ from agent.rollout import (
     deal_competitions,
     episode_keys,
     find_competitions,
+    journal_beside,
     open_competitions,
     open_sandbox,
     play,
@@ -68,19 +69,24 @@ def main(arguments: Arguments) -> None:
         with stopwatch.phase("import"):
             known = open_competitions(folder, names, environment.told)
             model = LocalModel(arguments.model_name, section(config, "sampling", SamplingSettings))
-        trajectories = play(
-            model,
-            deal_competitions(known, episodes, arguments.first_episode),
-            episode_keys(arguments.seed, arguments.iteration, arguments.shard, episodes),
-            sandbox,
-            section(config, "episode", EpisodeSettings),
-            arguments.workers,
-            stopwatch,
-        )
-    with stopwatch.phase("write"):
+        keys = episode_keys(arguments.seed, arguments.iteration, arguments.shard, episodes)
         shard = arguments.output_dir / f"shard{arguments.shard}.parquet"
-        write_trajectories(shard, trajectories, facts={})
-        save_executions(arguments.executions_to, sandbox, settings)
+        settled = [config, asdict(keys[0]), episodes, arguments.first_episode]
+        with journal_beside(shard, model.name, folders, settled) as journal:
+            trajectories = play(
+                model,
+                deal_competitions(known, episodes, arguments.first_episode),
+                keys,
+                sandbox,
+                section(config, "episode", EpisodeSettings),
+                arguments.workers,
+                stopwatch,
+                journal,
+            )
+            with stopwatch.phase("write"):
+                write_trajectories(shard, trajectories, facts={})
+                save_executions(arguments.executions_to, sandbox, settings)
+                journal.discard()
     stopwatch.write(arguments.timing)
     print(f"{episodes} episodes in {shard}")
 

@@ -13,7 +13,8 @@ from sandboxes import limits
 from agent.core.actions import format_action
 from agent.core.base_agent import Response
 from agent.core.environment import CompetitionEnvironment, grade
-from agent.core.episode import EpisodeKey, EpisodeLimits, play_episodes
+from agent.core.episode import EpisodeKey, EpisodeLimits
+from agent.core.play import Rollout, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Conversation, Trajectory
 from agent.core.settings import section
@@ -73,16 +74,10 @@ def impatient() -> Iterator[WarmRunner]:
 
 
 def play(policy, environments, prompts="default", limits=LIMITS, workers=2) -> list[Trajectory]:
-    return play_episodes(
-        policy,
-        environments,
-        [EpisodeKey(1, 2, 3, number) for number in range(len(environments))],
-        PromptManager(prompts),
-        limits,
-        workers,
-        "limits",
-        Stopwatch("test", "episode"),
-    )
+    stopwatch = Stopwatch("test", "episode")
+    rollout = Rollout(policy, PromptManager(prompts), limits, workers, "limits", stopwatch)
+    keys = [EpisodeKey(1, 2, 3, number) for number in range(len(environments))]
+    return play_episodes(rollout, environments, keys)
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from agent.core.chat import append_action, extend_context
 from agent.core.environment import CompetitionEnvironment, grade
-from agent.core.episode import EpisodeKey, EpisodeLimits, play_episodes
+from agent.core.episode import EpisodeKey, EpisodeLimits
 from agent.core.local_model import LocalModel, LocalModelAgent, _draw
 from agent.core.model_folder import check_same_architecture, fetch_model, model_digest, model_folder
+from agent.core.play import Rollout, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Conversation, Message, Trajectory
 from agent.core.timing import Stopwatch
@@ -298,16 +299,16 @@ def test_an_agent_plays_like_the_policy_and_forgets_on_reset(model):
 
 
 def play(model: LocalModel, wine, runner, turns: int, episodes: int = 3) -> list[Trajectory]:
-    return play_episodes(
+    rollout = Rollout(
         model,
-        [CompetitionEnvironment(wine, runner, grade, 20) for _ in range(episodes)],
-        [EpisodeKey(0, 1, 0, number) for number in range(episodes)],
         PromptManager("compact"),
         EpisodeLimits(turns, 100, 600.0),
         1,
         "limits",
         Stopwatch("test", "model"),
     )
+    worlds = [CompetitionEnvironment(wine, runner, grade, 20) for _ in range(episodes)]
+    return play_episodes(rollout, worlds, [EpisodeKey(0, 1, 0, n) for n in range(episodes)])
 
 
 def test_an_episode_records_exactly_what_was_sampled(load, wine, runner):

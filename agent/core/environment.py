@@ -79,6 +79,9 @@ class Environment(Protocol):
 
     def step(self, action: Action) -> Feedback: ...
 
+    def note(self, action: Action, feedback: Feedback) -> None:
+        """Take over a step that was made before, without making it again."""
+
 
 @dataclass
 class CompetitionEnvironment:
@@ -97,10 +100,18 @@ class CompetitionEnvironment:
 
     def step(self, action: Action) -> Feedback:
         feedback = self._answer(action)
+        self.note(action, feedback)
+        return feedback
+
+    def note(self, action: Action, feedback: Feedback) -> None:
+        if action.kind == "reset":
+            self.history.clear()
+        if feedback.position_score is not None:
+            self.scored_submissions -= 1
+            self.best_position = max(self.best_position, feedback.position_score)
         if action.kind in CODE_ACTIONS:
             score = "" if feedback.position_score is None else f" {feedback.position_score:.2f}"
             self.history.append(f"{action.kind}: {feedback.error or feedback.outcome}{score}")
-        return feedback
 
     def _answer(self, action: Action) -> Feedback:
         match action.kind:
@@ -111,7 +122,6 @@ class CompetitionEnvironment:
             case "get_history":
                 return Feedback("answered", "ok", message="\n".join(self.history) or "empty")
             case "reset":
-                self.history.clear()
                 return Feedback("answered", "ok", message=self.competition.description)
             case _:
                 return self._run(action)
@@ -165,8 +175,6 @@ class CompetitionEnvironment:
         except InvalidSubmissionError as wrong:
             seconds = time.perf_counter() - started
             return replace(_invalid(facts, "invalid_submission", str(wrong)), grade_seconds=seconds)
-        self.scored_submissions -= 1
-        self.best_position = max(self.best_position, position)
         return replace(
             facts,
             template="scored",

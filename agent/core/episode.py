@@ -1,24 +1,16 @@
-"""Plays many episodes side by side: one batched answer per round, then all programs at once.
-
-A round asks the policy for the next action of every living episode and lets the environments
-answer in parallel. Rounds are composed by episode number alone, never by timing, so on a CPU the
-same seeds give the same tokens whatever the number of cores.
-"""
+"""One episode: how it opens, what a turn adds to it, and the record that it becomes."""
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.core.actions import parse_action
+from agent.core.actions import Action, parse_action
 from agent.core.base_agent import Policy, Response
 from agent.core.environment import Environment, Feedback
 from agent.core.prompts import PromptManager, head_and_tail
 from agent.core.records import Conversation, Message, StopReason, Trajectory, Turn
-from agent.core.timing import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,9 @@ class EpisodeKey:
 
 
 @dataclass
-class _Episode:
+class Episode:
+    """An episode as it grows."""
+
     key: EpisodeKey
     environment: Environment
     started: float
@@ -52,40 +46,11 @@ class _Episode:
     stop_reason: StopReason | None = None
 
 
-def play_episodes(
-    policy: Policy,
-    environments: Sequence[Environment],
-    keys: Sequence[EpisodeKey],
-    prompts: PromptManager,
-    limits: EpisodeLimits,
-    workers: int,
-    confinement: str,
-    stopwatch: Stopwatch,
-    on_round: Callable[[int, int], None] = lambda turn, living: None,
-) -> list[Trajectory]:
-    """Play one episode per environment; `workers` programs run at the same time.
-
-    Raises `RuntimeError` when an episode ends without a single turn: that is a defect of the
-    set-up (a prompt longer than the context, a policy that answers nothing), never a result.
-    """
-    episodes = [
-        _Episode(key, environment, time.monotonic())
-        for key, environment in zip(keys, environments, strict=True)
-    ]
-    for episode in episodes:
-        _open(episode, prompts, limits)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for turn in range(limits.max_turns):
-            living = [episode for episode in episodes if episode.stop_reason is None]
-            if not living:
-                break
-            on_round(turn, len(living))
-            _play_round(policy, living, turn, prompts, limits, pool, stopwatch)
-    return [_trajectory(episode, policy, confinement) for episode in episodes]
-
-
-def _open(episode: _Episode, prompts: PromptManager, limits: EpisodeLimits) -> None:
-    competition = episode.environment.competition
+def open_episode(
+    key: EpisodeKey, environment: Environment, prompts: PromptManager, limits: EpisodeLimits
+) -> Episode:
+    episode = Episode(key, environment, time.monotonic())
+    competition = environment.competition
     values = {
         "description": competition.description,
         "brief": competition.description.split("\n\n", 1)[0],
@@ -95,45 +60,18 @@ def _open(episode: _Episode, prompts: PromptManager, limits: EpisodeLimits) -> N
         Message("system", prompts.render("system", values)),
         Message("user", prompts.render("task", values)),
     ]
+    return episode
 
 
-def _play_round(
-    policy: Policy,
-    living: Sequence[_Episode],
-    turn: int,
-    prompts: PromptManager,
-    limits: EpisodeLimits,
-    pool: ThreadPoolExecutor,
-    stopwatch: Stopwatch,
-) -> None:
-    started = time.perf_counter()
-    with stopwatch.phase("generate"):
-        responses = policy.respond(
-            [episode.conversation for episode in living],
-            [episode.key.turn_seed(turn) for episode in living],
-        )
-    seconds = (time.perf_counter() - started) / len(living)
-    with stopwatch.phase("execute"):
-        steps = [
-            None if response.finish == "context" else pool.submit(_step, episode, response)
-            for episode, response in zip(living, responses, strict=True)
-        ]
-        wait([step for step in steps if step is not None])
-    for episode, response, step in zip(living, responses, steps, strict=True):
-        if step is None:
-            episode.stop_reason = "context"
-            continue
-        _record(episode, response, step.result(), seconds, prompts, limits)
-
-
-def _step(episode: _Episode, response: Response) -> Feedback:
+def read_action(response: Response) -> Action:
+    """What an answer asks for; one that was cut off is no action."""
     if response.finish == "length":
-        return Feedback("unparsable", "unparsable", message="the answer is too long")
-    return episode.environment.step(parse_action(response.text))
+        return Action("invalid", "the answer is too long")
+    return parse_action(response.text)
 
 
-def _record(
-    episode: _Episode,
+def record_turn(
+    episode: Episode,
     response: Response,
     feedback: Feedback,
     generate_seconds: float,
@@ -142,10 +80,9 @@ def _record(
 ) -> None:
     turns_left = limits.max_turns - len(episode.turns) - 1
     observation = _observation(episode, feedback, prompts, limits, turns_left)
-    action = parse_action(response.text)
     episode.turns.append(
         Turn(
-            action="invalid" if feedback.outcome == "unparsable" else action.kind,
+            action=read_action(response).kind,
             text=response.text,
             outcome=feedback.outcome,
             error=feedback.error,
@@ -172,7 +109,7 @@ def _record(
 
 
 def _observation(
-    episode: _Episode,
+    episode: Episode,
     feedback: Feedback,
     prompts: PromptManager,
     limits: EpisodeLimits,
@@ -197,7 +134,7 @@ def _observation(
     )
 
 
-def _trajectory(episode: _Episode, policy: Policy, confinement: str) -> Trajectory:
+def to_trajectory(episode: Episode, policy: Policy, confinement: str) -> Trajectory:
     if not episode.turns or episode.stop_reason is None:
         competition = episode.environment.competition.name
         raise RuntimeError(

@@ -103,6 +103,7 @@ class WarmRunner:
         self._starting = threading.RLock()
         self._idle: deque[socket.socket] = deque()  # connections, each to a supervisor of its own
         self._confinement = ""
+        self._closed = False
 
     @property
     def confinement(self) -> str:
@@ -165,7 +166,9 @@ class WarmRunner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop()
+        with self._starting:
+            self._closed = True
+            self._stop()
         shutil.rmtree(self._folder)
 
     def _stop(self) -> None:
@@ -200,6 +203,8 @@ class WarmRunner:
 
     def _restart_if_dead(self) -> None:
         with self._starting:
+            if self._closed:
+                raise RuntimeError("sandbox: closed while a program was running")
             if self._zygote.poll() is not None:
                 self._stop()
                 self._start()

@@ -156,8 +156,6 @@ class UpstreamEnvironment(CompetitionEnvironment):
             return _invalid(
                 facts, "invalid_submission", f"wrong values: their {name} is not finite"
             )
-        self.scored_submissions -= 1
-        self.best_position = max(self.best_position, position)
         return replace(facts, template="scored", raw_score=raw, position_score=position)
 
     def _result(self, answer: dict[str, Any]) -> dict[str, Any]:

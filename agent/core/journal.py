@@ -1,0 +1,159 @@
+"""What an unfinished job has played so far, kept as it happens: a job killed goes on from there.
+
+A JSON-lines file beside the job's output: a header, the answers of a round with the tokens they
+appended, and each action's feedback the moment it is known. A line cut short by a kill is dropped.
+Whoever plays has the file locked, so that two jobs never play the same episodes at once.
+"""
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agent.core.base_agent import Response
+from agent.core.environment import Feedback
+from agent.core.records import Conversation
+
+_SYNC_SECONDS = (
+    1.0  # at most this long is lost when the whole machine dies; a killed job loses none
+)
+_PACKAGE = Path(__file__).parents[1]
+
+
+class Journal:
+    """Of the episodes of one job, by number and turn; use as a context manager, and from threads.
+
+    conditions: text that names all that the episodes depend on. What was played under others, or
+    by other code, is dropped. Raises `RuntimeError` while another process has the file.
+    """
+
+    def __init__(self, path: Path, conditions: str) -> None:
+        self._path = path
+        self._header = {"conditions": _digest(conditions)}
+        self._responses: dict[tuple[int, int], dict[str, Any]] = {}
+        self._feedback: dict[tuple[int, int], Feedback] = {}
+        self._synced = time.monotonic()
+        self._writing = threading.Lock()
+
+    def __enter__(self) -> "Journal":
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a+b", buffering=0)
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as taken:
+            self._file.close()
+            raise RuntimeError(
+                f"{self._path}: another process plays these episodes: stop it, or wait for it"
+            ) from taken
+        self._read()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        """Turns with feedback."""
+        return len(self._feedback)
+
+    def discard(self) -> None:
+        """Remove the file: the job's output holds everything now."""
+        self._path.unlink()
+
+    def recall(self, episode: int, turn: int, conversation: Conversation) -> Response | None:
+        """The answer given before, its tokens appended to `conversation`; None if there is none."""
+        known = self._responses.get((episode, turn))
+        if known is None:
+            return None
+        conversation.token_ids += known["token_ids"]
+        conversation.action_mask += known["action_mask"]
+        conversation.logprobs += known["logprobs"]
+        conversation.encoded_messages = known["encoded_messages"]
+        return Response(**known["response"])
+
+    def add_responses(
+        self,
+        turn: int,
+        episodes: Sequence[int],
+        conversations: Sequence[Conversation],
+        lengths: Sequence[int],
+        responses: Sequence[Response],
+    ) -> None:
+        """Keep what a policy answered; `lengths` are the conversations' tokens before."""
+        rows = [
+            {
+                "episode": episode,
+                "turn": turn,
+                "token_ids": conversation.token_ids[length:],
+                "action_mask": conversation.action_mask[length:],
+                "logprobs": conversation.logprobs[length:],
+                "encoded_messages": conversation.encoded_messages,
+                "response": asdict(response),
+            }
+            for episode, conversation, length, response in zip(
+                episodes, conversations, lengths, responses, strict=True
+            )
+        ]
+        self._append({"responses": rows})
+
+    def feedback(self, episode: int, turn: int) -> Feedback | None:
+        return self._feedback.get((episode, turn))
+
+    def add_feedback(self, episode: int, turn: int, feedback: Feedback) -> None:
+        facts = asdict(feedback)
+        if feedback.submission is not None:
+            facts["submission"] = base64.b64encode(feedback.submission).decode()
+        self._append({"episode": episode, "turn": turn, "feedback": facts})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry).encode() + b"\n"
+        with self._writing:
+            if self._file.write(line) != len(line):
+                self._file.close()  # so that nothing is written behind half a line
+                raise OSError(f"{self._path}: the disk is full: make room and run again")
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        entries = [json.loads(line) for line in whole.splitlines()]
+        if entries[:1] != [self._header]:
+            self._file.truncate(0)
+            self._append(self._header)
+            return
+        self._file.truncate(len(whole))
+        for entry in entries[1:]:
+            self._remember(entry)
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        for row in entry.get("responses", ()):
+            self._responses[row["episode"], row["turn"]] = row
+        if "feedback" in entry:
+            facts = entry["feedback"]
+            if facts["submission"] is not None:
+                facts["submission"] = base64.b64decode(facts["submission"])
+            facts["attempts"] = tuple(facts["attempts"])
+            self._feedback[entry["episode"], entry["turn"]] = Feedback(**facts)
+
+
+def _digest(conditions: str) -> str:
+    """Of the conditions and of this package's code: what an edit changed is played again."""
+    digest = hashlib.blake2b(conditions.encode(), digest_size=16)
+    for source in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
