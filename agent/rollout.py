@@ -114,6 +114,8 @@ def open_sandbox(
 
 def large_entries(public: Path) -> list[Path]:
     """Files and folders too large to be copied for every program."""
+    if not public.is_dir():
+        raise FileNotFoundError(f"{public}: no such folder; prepare this competition first")
     return [entry for entry in sorted(public.iterdir()) if _bytes(entry) > COPIED_BYTES]
 
 

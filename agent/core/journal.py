@@ -6,6 +6,7 @@ Whoever plays has the file locked, so that two jobs never play the same episodes
 """
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -42,6 +43,7 @@ class Journal:
         self._feedback: dict[tuple[int, int], Feedback] = {}
         self._synced = time.monotonic()
         self._writing = threading.Lock()
+        self._worth_keeping = False  # whether anything was answered
 
     def __enter__(self) -> "Journal":
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,10 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        if not self._worth_keeping and self._path.exists():
+            self._path.unlink()
+            with contextlib.suppress(OSError):  # other files are in it
+                self._path.parent.rmdir()
 
     def __len__(self) -> int:
         """Turns with feedback."""
@@ -107,6 +113,7 @@ class Journal:
             )
         ]
         self._append({"responses": rows})
+        self._worth_keeping |= any(response.finish != "context" for response in responses)
 
     def feedback(self, episode: int, turn: int) -> Feedback | None:
         return self._feedback.get((episode, turn))
@@ -120,9 +127,13 @@ class Journal:
     def _append(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry).encode() + b"\n"
         with self._writing:
-            if self._file.write(line) != len(line):
+            try:
+                written = self._file.write(line)
+            except OSError as refused:
+                raise OSError(f"{self._path}: cannot be written: {refused}") from refused
+            if written != len(line):
                 self._file.close()  # so that nothing is written behind half a line
-                raise OSError(f"{self._path}: the disk is full: make room and run again")
+                raise OSError(f"{self._path}: cannot be written: the disk is full; make room")
             if time.monotonic() - self._synced > _SYNC_SECONDS:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
@@ -141,6 +152,7 @@ class Journal:
             self._remember(entry)
 
     def _remember(self, entry: dict[str, Any]) -> None:
+        self._worth_keeping = True
         for row in entry.get("responses", ()):
             self._responses[row["episode"], row["turn"]] = row
         if "feedback" in entry:
