@@ -9,6 +9,7 @@ configfile: "config/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+include: "workflow/rules/running.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/competitions.smk"
 include: "workflow/rules/mle_dojo.smk"

@@ -58,6 +58,32 @@ def archive_option(wildcards):
     return f"--archive {shlex.quote(str(Path(MLE_DOJO['archives'], f'{name}.zip')))}"
 
 
+def growing(amount):
+    """Once as much at first, twice as much when tried again: what ran out may have been this."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+# Statistics, tables and figures take seconds.
+LIGHT = {"mem_mb": growing(1000), "runtime": growing(10)}
+
+
+def threads_of(job):
+    return config["resources"][job]["threads"]
+
+
+def asked(job):
+    """What a scheduler is asked for: GPUs stay as configured, memory and minutes grow."""
+    wanted = config["resources"][job]
+    grown = {name: growing(wanted[name]) for name in ("mem_mb", "runtime")}
+    return {"gpu": wanted["gpu"], **grown}
+
+
+def room_for_competition(wildcards):
+    """Megabytes for archive, unpacked files and the two halves."""
+    download = CATALOGUE.loc[wildcards.competition, "size_mb"]
+    return 1000 if pd.isna(download) else 1000 + int(4 * download)
+
+
 def sections(*keys):
     """Sections of the configuration as inline JSON: what a job reads is also what re-runs it."""
     return json.dumps({key: config[key] for key in keys}, sort_keys=True)

@@ -12,6 +12,9 @@ rule prepare_competition:
         competition="|".join(EMBEDDED),
     conda:
         "../../envs/rollouts.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         folder=subpath(output.facts, parent=True),
         code=fingerprint("prepare_competition"),
@@ -31,6 +34,9 @@ rule reference_pool:
         "results/benchmarks/reference_pool/{competition}.tsv"
     conda:
         "../../envs/rollouts.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         code=fingerprint("reference_pool"),
     shell:

@@ -137,6 +137,7 @@ def _base_model_problems(config: Config) -> Iterator[Problem]:
 def _training_problems(config: Config) -> Iterator[Problem]:
     training, ppo, sampling = config["training"], config["ppo"], config["sampling"]
     episodes, minibatch = training["episodes"], ppo["minibatch_size"]
+    gpus = config["resources"]["update"]["gpu"]
     if episodes % training["shards"]:
         yield (
             ("training", "episodes"),
@@ -146,6 +147,13 @@ def _training_problems(config: Config) -> Iterator[Problem]:
         yield (
             ("ppo", "minibatch_size"),
             f"{minibatch} must be a multiple of ppo.microbatch_size {ppo['microbatch_size']}",
+        )
+    share = ppo["microbatch_size"] * max(1, gpus)
+    if minibatch % share:
+        yield (
+            ("ppo", "minibatch_size"),
+            f"{minibatch} must be a multiple of {share}, a microbatch on each of the {gpus} GPUs "
+            "of resources.update.gpu",
         )
     if minibatch > episodes:
         yield (

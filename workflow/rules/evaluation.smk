@@ -17,7 +17,9 @@ rule evaluate:
         f"{STUDY}/benchmarks/{STEP}/evaluate_{{group}}.tsv"
     conda:
         "../../envs/rollouts.yaml"
-    threads: 1
+    threads: threads_of("evaluation")
+    resources:
+        **asked("evaluation"),
     params:
         folder=subpath(output.scores, parent=True),
         names=evaluated_names,
@@ -55,6 +57,9 @@ rule evaluate_yardsticks:
         f"{STUDY}/benchmarks/evaluate_yardsticks.tsv"
     conda:
         "../../envs/rollouts.yaml"
+    threads: threads_of("yardsticks")
+    resources:
+        **asked("yardsticks"),
     params:
         episodes=config["evaluation"]["episodes"] * len(SEEDS),
         settings=sections("episode", "environment", "sandbox"),
@@ -86,6 +91,8 @@ rule collect_scores:
         f"{STUDY}/logs/collect_scores.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("collect_scores"),
     shell:

@@ -38,6 +38,10 @@ rule prepare_mle_dojo_competition:
         competition="|".join(BENCHMARK) or "no-competition-of-its-own",
     conda:
         "../../envs/rollouts.yaml"
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(240),
+        disk_mb=room_for_competition,
     params:
         folder=subpath(output.facts, parent=True),
         checkout=MLE_DOJO["checkout"],
@@ -63,6 +67,9 @@ rule audit_competition:
         "results/logs/audit_competition/{competition}.log",
     conda:
         "../../envs/rollouts.yaml"
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         folder=subpath(input.facts, parent=True),
         code=fingerprint("audit_competition"),
@@ -81,6 +88,8 @@ rule tabulate_audits:
         f"{STUDY}/logs/tabulate_audits.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("tabulate_audits"),
     shell:
@@ -102,6 +111,8 @@ rule tabulate_benchmark:
         f"{STUDY}/logs/tabulate_benchmark.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         kaggle=[name for name in names("held_out") if name in BENCHMARK],
         resamples=config["statistics"]["resamples"],

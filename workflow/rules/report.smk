@@ -45,6 +45,8 @@ rule compare_policies:
         f"{STUDY}/logs/compare_policies.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         bootstrap=BOOTSTRAP,
         code=fingerprint("compare_policies"),
@@ -68,6 +70,8 @@ rule tabulate_results:
         f"{STUDY}/logs/tabulate_results.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("tabulate_results"),
     shell:
@@ -89,6 +93,8 @@ rule plot_learning_curves:
         f"{STUDY}/logs/plot_learning_curves.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         bootstrap=BOOTSTRAP,
         code=fingerprint("plot_learning_curves", STYLE),
@@ -109,6 +115,8 @@ rule plot_competition_changes:
         f"{STUDY}/logs/plot_competition_changes.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("plot_competition_changes", STYLE),
     shell:
@@ -128,6 +136,8 @@ rule plot_score_distributions:
         f"{STUDY}/logs/plot_score_distributions.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         bootstrap=BOOTSTRAP,
         code=fingerprint("plot_score_distributions", STYLE),
@@ -148,6 +158,8 @@ rule plot_action_mix:
         f"{STUDY}/logs/plot_action_mix.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("plot_action_mix", STYLE),
     shell:
@@ -166,6 +178,8 @@ rule plot_training_metrics:
         f"{STUDY}/logs/plot_training_metrics.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("plot_training_metrics", STYLE),
     shell:
@@ -187,6 +201,7 @@ rule summarise_timing:
     conda:
         "../../envs/analysis.yaml"
     resources:
+        **LIGHT,
         # A resource, because another number of cores is no reason to run again.
         cores_of_study=workflow.resource_settings.cores or 1,
     params:
@@ -206,6 +221,8 @@ rule plot_time_split:
         f"{STUDY}/logs/plot_time_split.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("plot_time_split", STYLE),
     shell:
@@ -227,6 +244,8 @@ rule headline:
         f"{STUDY}/logs/headline.log",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        **LIGHT,
     params:
         code=fingerprint("headline"),
     shell:

@@ -1,3 +1,7 @@
+localrules:
+    publish_metrics,
+
+
 rule base_model:
     """Make the policy that every run starts from."""
     input:
@@ -12,7 +16,9 @@ rule base_model:
         f"{STUDY}/benchmarks/base_model.tsv"
     conda:
         "../../envs/rollouts.yaml"
-    threads: 2
+    threads: threads_of("base_model")
+    resources:
+        **asked("base_model"),
     params:
         names=names("train"),
         settings=sections(
@@ -44,7 +50,9 @@ rule generate_trajectories:
     priority: 1  # the runs are the longest chains; evaluations fill the cores they leave idle
     conda:
         "../../envs/rollouts.yaml"
-    threads: 1
+    threads: threads_of("rollouts")
+    resources:
+        **asked("rollouts"),
     params:
         folder=subpath(output.shard, parent=True),
         names=names("train"),
@@ -83,7 +91,9 @@ rule train_rl:
     priority: 1
     conda:
         "../../envs/training.yaml"
-    threads: 1
+    threads: threads_of("update")
+    resources:
+        **asked("update"),
     params:
         trajectories=folder_of_shards,
         shards=len(SHARDS),
