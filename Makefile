@@ -2,6 +2,7 @@
 # make test   set up .venv and run every test
 # make attacks   what this machine's sandbox withstands; ends with one line of JSON for each tier
 # make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
+# make plan   what a study will cost before it runs     (CONFIG=config/mle_dojo.yaml, MEASURED=…)
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
 #
 # On a machine without a GPU, point TORCH_INDEX at PyTorch's CPU wheel index to avoid gigabytes of
@@ -11,13 +12,15 @@ CORES ?= all
 PYTHON ?= python3.11
 TORCH_INDEX ?=
 STUDY ?= results/embedded
+CONFIG ?= config/config.yaml
+MEASURED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # One thread per process: parallelism is between jobs, and thread counts must not change results.
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test attacks parity competitions benchmarks install clean
+.PHONY: demo test attacks parity plan competitions benchmarks install clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -37,6 +40,9 @@ competitions: install
 
 parity: install
 	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m parity --all
+
+plan: install
+	@$(ENVIRONMENT) $(BIN)/python workflow/plan.py $(CONFIG) $(if $(MEASURED),--measured $(MEASURED))
 
 benchmarks: install
 	$(ENVIRONMENT) $(BIN)/python -m benchmarks

@@ -75,7 +75,7 @@ def asked(job):
     """What a scheduler is asked for: GPUs stay as configured, memory and minutes grow."""
     wanted = config["resources"][job]
     grown = {name: growing(wanted[name]) for name in ("mem_mb", "runtime")}
-    return {"gpu": wanted["gpu"], **grown}
+    return {"gpu": wanted["gpu"], "disk_mb": wanted["disk_mb"], **grown}
 
 
 def room_for_competition(wildcards):

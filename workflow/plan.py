@@ -1,0 +1,146 @@
+"""What a study will cost before anything of it runs: jobs, core-hours, GPU-hours, memory, disk.
+
+    python workflow/plan.py config/mle_dojo.yaml
+    python workflow/plan.py config/qwen7b.yaml --measured config/pilot.yaml
+
+Jobs that were measured (`benchmark:` files of the same study, or of a smaller one that was run)
+say how long the others take; without any, a job counts with all the time it asks for.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+)
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from agent.evaluation.costs import (  # noqa: E402
+    Job,
+    expected_seconds,
+    fit,
+    longest_chain,
+    tabulate,
+)
+
+PLENTY = 1_000_000  # cores, so that no job gets fewer threads than it asks for
+
+
+def read_jobs(config: Path) -> tuple[list[Job], list[Job]]:
+    """All jobs of a study, and those of them that are still to run."""
+    files = [ROOT / "config/config.yaml", config]
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=PLENTY),
+            config_settings=ConfigSettings(configfiles=files),
+            snakefile=ROOT / "Snakefile",
+        )
+        with contextlib.redirect_stdout(io.StringIO()):  # the graph itself; it is made on the way
+            workflow.dag(dag_settings=DAGSettings()).printrulegraph()
+        dag = workflow._workflow.dag
+        settings = workflow._workflow.config
+        real = [job for job in dag.jobs if not job.is_norun]  # `all` only gathers
+        number = {job: index for index, job in enumerate(real)}
+        jobs = [
+            _job(job, settings, tuple(sorted(number[one] for one in dag.dependencies[job])))
+            for job in real
+        ]
+        to_run = sorted(number[job] for job in dag.needrun_jobs() if job in number)
+    return jobs, _only(jobs, to_run)
+
+
+def _only(jobs: list[Job], numbers: list[int]) -> list[Job]:
+    """Some of the jobs, waiting for each other alone; the rest is done."""
+    place = {number: index for index, number in enumerate(numbers)}
+    return [
+        replace(
+            jobs[number], waits_for=tuple(place[n] for n in jobs[number].waits_for if n in place)
+        )
+        for number in numbers
+    ]
+
+
+def _job(job: Any, config: dict[str, Any], waits_for: tuple[int, ...]) -> Job:
+    asked, measured = job.resources, _measured(job)
+    return Job(
+        rule=job.rule.name,
+        units=_units(job, config),
+        threads=job.threads,
+        gpus=asked.get("gpu", 0),
+        memory_mb=float(asked.get("mem_mb", 0)),
+        asked_seconds=60.0 * asked.get("runtime", 0),
+        disk_mb=float(asked.get("disk_mb", 0)),
+        waits_for=waits_for,
+        **measured,
+    )
+
+
+def _units(job: Any, config: dict[str, Any]) -> float:
+    """Turns at most, of all episodes that the job plays or learns from; 1 if it does neither."""
+    turns = config["episode"]["max_turns"]
+    match job.rule.name:
+        case "base_model":
+            return turns * config["base_model"]["gate_episodes"]
+        case "generate_trajectories":
+            return turns * job.params.episodes
+        case "evaluate":
+            return turns * job.params.episodes * len(job.params.names)
+        case "train_rl":
+            return turns * config["training"]["episodes"] * config["ppo"]["epochs"]
+        case _:
+            return 1.0
+
+
+def _measured(job: Any) -> dict[str, float]:
+    """What its benchmark file says, with the size of what it wrote; empty when it never ran."""
+    if job.benchmark is None or not Path(job.benchmark).is_file():
+        return {}
+    table = pd.read_csv(job.benchmark, sep="\t")
+    written = sum(_bytes(Path(output)) for output in job.output)
+    return {
+        "seconds": float(table["s"].mean()),
+        "peak_mb": float(table["max_rss"].max()),
+        "written_mb": written / 1e6,
+    }
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, help="configuration of the study")
+    parser.add_argument("--measured", type=Path, help="configuration of a study that was run")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    jobs, to_run = read_jobs(options.config)
+    estimates = fit(read_jobs(options.measured)[0] if options.measured else jobs)
+    table = tabulate(to_run, estimates)
+    shown = table.to_string(index=False, float_format=lambda value: f"{value:,.1f}")
+    print(shown if len(table) else "nothing to run")
+    hours = longest_chain(to_run, expected_seconds(to_run, estimates)) / 3600
+    print(
+        f"plan of {options.config}: {len(to_run):,} jobs, {table['core_hours'].sum():,.1f} "
+        f"core-hours, {table['gpu_hours'].sum():,.1f} GPU-hours, "
+        f"{table['disk_gb'].sum():,.1f} GB of disk, at least {hours:,.1f} hours one after the other"
+    )
+
+
+if __name__ == "__main__":
+    main()
