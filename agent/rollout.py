@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from agent.competitions.loading import embedded_metric, load_competition
 from agent.core.base_agent import Policy
@@ -17,6 +16,7 @@ from agent.core.environment import CompetitionEnvironment, Environment, Grader, 
 from agent.core.episode import EpisodeKey, EpisodeLimits
 from agent.core.journal import Journal
 from agent.core.play import Rollout, play_episodes
+from agent.core.progress import shown_progress
 from agent.core.prompts import PromptManager
 from agent.core.records import Trajectory
 from agent.core.stopping import stop_on_warning
@@ -191,13 +191,6 @@ def play(
 
     journal: open, where finished turns are kept: a job that was killed goes on from there.
     """
-    progress = tqdm(total=settings.max_turns * len(keys), unit="turn", disable=None)
-
-    def on_round(turn: int, living: int) -> None:
-        progress.update(living)
-        if progress.disable:
-            print(f"turn {turn + 1}/{settings.max_turns}: {living} episodes", flush=True)
-
     executed_before = stopwatch.seconds.get("execute", 0.0)
     with ExitStack() as opened:
         rollout = Rollout(
@@ -209,11 +202,10 @@ def play(
             stopwatch,
             journal,
             opened.enter_context(stop_on_warning()),
-            on_round,
+            opened.enter_context(shown_progress(settings.max_turns * len(keys))),
         )
         environments = _environments(competitions, sandbox, settings.scored_submissions)
         trajectories = play_episodes(rollout, opened.enter_context(environments), keys)
-    progress.close()
     turns = [turn for trajectory in trajectories for turn in trajectory.turns]
     graded = sum(turn.grade_seconds for turn in turns)
     worked = graded + sum(turn.execute_seconds for turn in turns)

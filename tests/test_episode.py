@@ -225,7 +225,7 @@ def test_the_last_turn_counts_as_such_even_when_time_is_over(runner, wine):
 class RunsOut:
     """Answers a few rounds, then has no room left; some answers are cut off."""
 
-    name, temperature = "runs-out", 1.0
+    name, temperature, in_rounds = "runs-out", 1.0, True
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds

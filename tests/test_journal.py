@@ -70,7 +70,7 @@ class Mortal:
 class Speaker:
     """Says `TURNS` in tokens, with log-probs that depend on the seed."""
 
-    name, temperature = "speaker", 1.0
+    name, temperature, in_rounds = "speaker", 1.0, True
 
     def __init__(self) -> None:
         self.asked = 0

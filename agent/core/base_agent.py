@@ -32,6 +32,10 @@ class Policy(Protocol):
     @property
     def temperature(self) -> float: ...
 
+    @property
+    def in_rounds(self) -> bool:
+        """Whether it answers best in batches; otherwise it is asked from many threads at once."""
+
     def respond(
         self, conversations: Sequence[Conversation], seeds: Sequence[int]
     ) -> list[Response]: ...
@@ -53,6 +57,7 @@ class AgentPolicy:
     """Lets `BaseAgent`s play in the batched loop, one fresh agent per conversation."""
 
     temperature = 0.0
+    in_rounds = True
 
     def __init__(self, name: str, make_agent: Callable[[], BaseAgent]) -> None:
         self.name = name

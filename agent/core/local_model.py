@@ -32,6 +32,8 @@ class SamplingSettings:
 class LocalModel:
     """A `Policy` that samples from a model in a local folder."""
 
+    in_rounds = True
+
     def __init__(self, folder: str | Path, settings: SamplingSettings) -> None:
         path = model_folder(folder)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,15 +1,20 @@
-"""Plays the episodes of one job side by side, in rounds.
+"""Plays the episodes of one job side by side, in rounds or each at its own pace.
 
 A round asks the policy for the next action of every living episode and lets the environments
 answer in parallel. Rounds are composed by episode number alone, never by timing, so on a CPU the
 same seeds give the same tokens whatever the number of cores.
+
+A policy that answers single conversations as they come, as a server does, plays without rounds:
+while some episodes wait for their programs the others generate, so that a program of an hour keeps
+nobody waiting but its own episode.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 from agent.core.base_agent import Policy, Response
 from agent.core.environment import Environment, Feedback
@@ -43,7 +48,7 @@ class Rollout:
     stopwatch: Stopwatch
     journal: Journal | None = None
     warned: threading.Event | None = None  # set when the job is to end early
-    on_round: Callable[[int, int], None] = lambda turn, living: None
+    on_turns: Callable[[int], None] = lambda count: None  # that so many more were played
 
 
 def play_episodes(
@@ -59,17 +64,70 @@ def play_episodes(
         open_episode(key, environment, rollout.prompts, rollout.limits)
         for key, environment in zip(keys, environments, strict=True)
     ]
+    if rollout.policy.in_rounds:
+        _play_in_rounds(rollout, episodes)
+    else:
+        _play_at_own_pace(rollout, episodes)
+    return [to_trajectory(episode, rollout.policy, rollout.confinement) for episode in episodes]
+
+
+def _play_in_rounds(rollout: Rollout, episodes: Sequence[Episode]) -> None:
     pool = ThreadPoolExecutor(max_workers=rollout.workers)
     try:
         for turn in range(rollout.limits.max_turns):
             living = [episode for episode in episodes if episode.stop_reason is None]
             if not living:
                 break
-            rollout.on_round(turn, len(living))
             _play_round(rollout, living, turn, pool)
+            rollout.on_turns(len(living))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return [to_trajectory(episode, rollout.policy, rollout.confinement) for episode in episodes]
+
+
+def _play_at_own_pace(rollout: Rollout, episodes: Sequence[Episode]) -> None:
+    """One thread per episode; `workers` bounds the programs, the policy bounds itself."""
+    programs, stopping = threading.Semaphore(rollout.workers), threading.Event()
+    pool = ThreadPoolExecutor(max_workers=len(episodes))
+    try:
+        with rollout.stopwatch.phase("generate"):
+            played = [
+                pool.submit(_play_alone, rollout, episode, programs, stopping)
+                for episode in episodes
+            ]
+            _await(rollout, played)
+    finally:
+        stopping.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+    _divide_time(rollout.stopwatch, episodes)
+
+
+def _play_alone(
+    rollout: Rollout, episode: Episode, programs: threading.Semaphore, stopping: threading.Event
+) -> None:
+    for turn in range(rollout.limits.max_turns):
+        if episode.stop_reason is not None or stopping.is_set():
+            return
+        started = time.perf_counter()
+        response = _respond(rollout, [episode], turn)[0]
+        seconds = time.perf_counter() - started
+        if response.finish == "context":
+            episode.stop_reason = "context"
+            return
+        with programs:
+            if stopping.is_set():
+                return
+            feedback = _step(rollout, episode, response, turn)
+        record_turn(episode, response, feedback, seconds, rollout.prompts, rollout.limits)
+        rollout.on_turns(1)
+
+
+def _divide_time(stopwatch: Stopwatch, episodes: Sequence[Episode]) -> None:
+    """Both went on at once: the wall time is divided as the seconds of the turns are."""
+    turns = [turn for episode in episodes for turn in episode.turns]
+    executed = sum(turn.execute_seconds + turn.grade_seconds for turn in turns)
+    worked = executed + sum(turn.generate_seconds for turn in turns)
+    if worked:
+        stopwatch.move("generate", "execute", stopwatch.seconds["generate"] * executed / worked)
 
 
 def _play_round(
@@ -129,18 +187,21 @@ def _step(rollout: Rollout, episode: Episode, response: Response, turn: int) -> 
     return feedback
 
 
-def _await(rollout: Rollout, steps: Sequence[Future[Feedback]]) -> None:
-    """Until all are done; a warning cancels what has not begun and cuts the waiting short."""
-    remaining = set(steps)
+def _await(rollout: Rollout, work: Sequence[Future[Any]]) -> None:
+    """Until all is done or something raised; a warning cancels what has not begun."""
+    remaining = set(work)
     while remaining:
-        _heed_warning(rollout, steps)
-        remaining = wait(remaining, timeout=1.0).not_done
+        _heed_warning(rollout, work)
+        done, remaining = wait(remaining, timeout=1.0, return_when=FIRST_EXCEPTION)
+        for finished in done:
+            finished.result()
 
 
-def _heed_warning(rollout: Rollout, steps: Sequence[Future[Feedback]]) -> None:
+def _heed_warning(rollout: Rollout, work: Sequence[Future[Any]]) -> None:
+    """Once warned, wait a little for what is under way, and raise."""
     if rollout.warned is None or not rollout.warned.is_set():
         return
-    begun = [step for step in steps if not step.cancel()]
+    begun = [one for one in work if not one.cancel()]
     wait(begun, timeout=_LAST_SECONDS)
     kept = "nothing is kept" if rollout.journal is None else "finished turns are kept"
     raise StoppedEarlyError(f"told to end early; {kept}: run the job again to go on")

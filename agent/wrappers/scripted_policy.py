@@ -14,6 +14,7 @@ class ScriptedPolicy:
     """Answers each conversation with what `script` writes; it speaks text, not tokens."""
 
     temperature = 0.0
+    in_rounds = True
 
     def __init__(self, name: str, script: Script) -> None:
         self.name = name
