@@ -94,7 +94,7 @@ def _play_at_own_pace(rollout: Rollout, episodes: Sequence[Episode]) -> None:
                 pool.submit(_play_alone, rollout, episode, programs, stopping)
                 for episode in episodes
             ]
-            _await(rollout, played)
+            _await(rollout, played, stopping)
     finally:
         stopping.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -133,7 +133,7 @@ def _divide_time(stopwatch: Stopwatch, episodes: Sequence[Episode]) -> None:
 def _play_round(
     rollout: Rollout, living: Sequence[Episode], turn: int, pool: ThreadPoolExecutor
 ) -> None:
-    _heed_warning(rollout, [])
+    _heed_warning(rollout, [], threading.Event())
     started = time.perf_counter()
     with rollout.stopwatch.phase("generate"):
         responses = _respond(rollout, living, turn)
@@ -145,7 +145,7 @@ def _play_round(
             else pool.submit(_step, rollout, episode, response, turn)
             for episode, response in zip(living, responses, strict=True)
         ]
-        _await(rollout, [step for step in steps if step is not None])
+        _await(rollout, [step for step in steps if step is not None], threading.Event())
     for episode, response, step in zip(living, responses, steps, strict=True):
         if step is None:
             episode.stop_reason = "context"
@@ -187,20 +187,21 @@ def _step(rollout: Rollout, episode: Episode, response: Response, turn: int) -> 
     return feedback
 
 
-def _await(rollout: Rollout, work: Sequence[Future[Any]]) -> None:
+def _await(rollout: Rollout, work: Sequence[Future[Any]], stopping: threading.Event) -> None:
     """Until all is done or something raised; a warning cancels what has not begun."""
     remaining = set(work)
     while remaining:
-        _heed_warning(rollout, work)
+        _heed_warning(rollout, work, stopping)
         done, remaining = wait(remaining, timeout=1.0, return_when=FIRST_EXCEPTION)
         for finished in done:
             finished.result()
 
 
-def _heed_warning(rollout: Rollout, work: Sequence[Future[Any]]) -> None:
-    """Once warned, wait a little for what is under way, and raise."""
+def _heed_warning(rollout: Rollout, work: Sequence[Future[Any]], stopping: threading.Event) -> None:
+    """Once warned, say so, wait a little for what is under way, and raise."""
     if rollout.warned is None or not rollout.warned.is_set():
         return
+    stopping.set()
     begun = [one for one in work if not one.cancel()]
     wait(begun, timeout=_LAST_SECONDS)
     kept = "nothing is kept" if rollout.journal is None else "finished turns are kept"
