@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from configuration import find_problem, prompts_file, with_types
-from containers import FAMILIES, digest, image_file
+from images import FAMILIES, digest, image_file
 from fingerprint import fingerprint
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
