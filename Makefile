@@ -52,7 +52,7 @@ install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' envs/constraints.txt)"
-	$(BIN)/pip install -q -c envs/constraints.txt -e ".[rollouts,training,mle-dojo,analysis,workflow,tests]"
+	$(BIN)/pip install -q -c envs/constraints.txt -e ".[competitions,mle-dojo,rollouts,training,analysis,workflow,tests]"
 	$(BIN)/pip check
 	touch $@
 

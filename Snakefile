@@ -11,6 +11,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/running.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/containers.smk"
 include: "workflow/rules/competitions.smk"
 include: "workflow/rules/mle_dojo.smk"
 include: "workflow/rules/training.smk"

@@ -1,1 +1,1 @@
-python -m pip install --constraint envs/constraints.txt --editable ".[rollouts,mle-dojo]"
+python -m pip install --constraint envs/constraints.txt --editable ".[competitions,mle-dojo,rollouts]"

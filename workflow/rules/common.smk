@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 from configuration import find_problem, prompts_file, with_types
+from images import FAMILIES, digest, image_file
 from fingerprint import fingerprint
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
 update_config(config, with_types(workflow.config_settings.config))
@@ -175,6 +177,15 @@ def held_out_scores(iteration):
         seed=SEEDS,
         iteration=iteration,
     )
+
+
+def image_needed(family):
+    """The image of a stage family, an input where jobs run in containers: built if it is not there.
+
+    No rebuilt image is newer than results; one of other content has another name.
+    """
+    in_use = workflow.deployment_settings.deployment_method
+    return ancient(image_file(family)) if DeploymentMethod.APPTAINER in in_use else []
 
 
 def figure(name, category):

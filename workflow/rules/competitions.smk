@@ -2,6 +2,7 @@ rule prepare_competition:
     """Write one competition of the embedded suite in MLE-Dojo's format."""
     input:
         leaderboard="config/leaderboards/{competition}.csv",
+        image=image_needed("competitions"),
     output:
         facts="results/competitions/{competition}/competition.json",
         folder=directory("results/competitions/{competition}/data"),
@@ -11,7 +12,9 @@ rule prepare_competition:
     wildcard_constraints:
         competition="|".join(EMBEDDED),
     conda:
-        "../../envs/rollouts.yaml"
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -26,6 +29,8 @@ rule prepare_competition:
 
 rule reference_pool:
     """Score the reference pipelines on one competition; only on request, as boards are shipped."""
+    input:
+        image=image_needed("competitions"),
     output:
         "results/reference_pool/{competition}.csv",
     log:
@@ -33,7 +38,9 @@ rule reference_pool:
     benchmark:
         "results/benchmarks/reference_pool/{competition}.tsv"
     conda:
-        "../../envs/rollouts.yaml"
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
     resources:
         mem_mb=growing(4000),
         runtime=growing(120),

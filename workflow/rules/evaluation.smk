@@ -6,6 +6,7 @@ rule evaluate:
     input:
         model=evaluated_model,
         competitions=evaluated_competitions,
+        image=image_needed("rollouts"),
     output:
         scores=f"{STUDY}/evaluation/{STEP}/{{group}}/scores.csv",
         episodes=f"{STUDY}/evaluation/{STEP}/{{group}}/episodes.parquet",
@@ -17,6 +18,8 @@ rule evaluate:
         f"{STUDY}/benchmarks/{STEP}/evaluate_{{group}}.tsv"
     conda:
         "../../envs/rollouts.yaml"
+    container:
+        image_file("rollouts")
     threads: threads_of("evaluation")
     resources:
         **asked("evaluation"),
@@ -48,6 +51,7 @@ rule evaluate_yardsticks:
         competitions=prepared("train") + prepared("held_out"),
         base=held_out_scores(0),
         trained=held_out_scores(ITERATIONS[-1]),
+        image=image_needed("competitions"),
     output:
         scores=f"{STUDY}/evaluation/yardsticks.csv",
         timing=f"{STUDY}/timing/evaluate_yardsticks.json",
@@ -56,7 +60,9 @@ rule evaluate_yardsticks:
     benchmark:
         f"{STUDY}/benchmarks/evaluate_yardsticks.tsv"
     conda:
-        "../../envs/rollouts.yaml"
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
     threads: threads_of("yardsticks")
     resources:
         **asked("yardsticks"),
@@ -83,6 +89,7 @@ rule collect_scores:
             shard=SHARDS,
         ),
         yardsticks=rules.evaluate_yardsticks.output.scores,
+        image=image_needed("analysis"),
     output:
         scores=f"{STUDY}/scores.csv",
         turns=f"{STUDY}/turns.csv",
@@ -91,6 +98,8 @@ rule collect_scores:
         f"{STUDY}/logs/collect_scores.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:

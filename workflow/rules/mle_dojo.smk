@@ -7,12 +7,16 @@ rule mle_dojo_checkout:
 
     The checkout itself is no output: Snakemake would delete it, or a user's own, before a job.
     """
+    input:
+        image=image_needed("competitions"),
     output:
         stamp="results/mle_dojo/commit.txt",
     log:
         "results/logs/mle_dojo_checkout.log",
     conda:
-        "../../envs/rollouts.yaml"
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
     params:
         checkout=MLE_DOJO["checkout"],
         repository=MLE_DOJO["repository"],
@@ -28,6 +32,7 @@ rule prepare_mle_dojo_competition:
     """Write one of MLE-Dojo's competitions, from Kaggle or from an archive that is there."""
     input:
         stamp=rules.mle_dojo_checkout.output.stamp,
+        image=image_needed("competitions"),
     output:
         facts="results/competitions/{competition}/competition.json",
         folder=directory("results/competitions/{competition}/data"),
@@ -37,7 +42,9 @@ rule prepare_mle_dojo_competition:
     wildcard_constraints:
         competition="|".join(BENCHMARK) or "no-competition-of-its-own",
     conda:
-        "../../envs/rollouts.yaml"
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
     resources:
         mem_mb=growing(16000),
         runtime=growing(240),
@@ -61,12 +68,15 @@ rule audit_competition:
     """Look for ways in which a competition gives its answers away."""
     input:
         facts="results/competitions/{competition}/competition.json",
+        image=image_needed("competitions"),
     output:
         audit="results/audits/{competition}.json",
     log:
         "results/logs/audit_competition/{competition}.log",
     conda:
-        "../../envs/rollouts.yaml"
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
     resources:
         mem_mb=growing(8000),
         runtime=growing(60),
@@ -82,12 +92,15 @@ rule tabulate_audits:
     """Write the table of leaks; part of a study of MLE-Dojo's competitions, else on request."""
     input:
         audits=expand("results/audits/{name}.json", name=names("train") + names("held_out")),
+        image=image_needed("analysis"),
     output:
         csv=table("audits", f"{STUDY}/tables/audits.csv"),
     log:
         f"{STUDY}/logs/tabulate_audits.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -104,6 +117,7 @@ rule tabulate_benchmark:
         table=config["competitions"],
         published="config/mle_dojo/published.csv",
         competitions=prepared("held_out"),
+        image=image_needed("analysis"),
     output:
         csv=table("benchmark", f"{STUDY}/tables/benchmark.csv"),
         tex=f"{STUDY}/tables/benchmark.tex",
@@ -111,6 +125,8 @@ rule tabulate_benchmark:
         f"{STUDY}/logs/tabulate_benchmark.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:

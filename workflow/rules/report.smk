@@ -37,6 +37,7 @@ rule compare_policies:
     """Compare trained, base and simple policies, with intervals."""
     input:
         scores=rules.collect_scores.output.scores,
+        image=image_needed("analysis"),
     output:
         statistics=table("statistics", f"{STUDY}/statistics.csv"),
         competitions=table("competitions_table", f"{STUDY}/competitions.csv"),
@@ -45,6 +46,8 @@ rule compare_policies:
         f"{STUDY}/logs/compare_policies.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -61,6 +64,7 @@ rule tabulate_results:
     input:
         statistics=rules.compare_policies.output.statistics,
         competitions=rules.compare_policies.output.competitions,
+        image=image_needed("analysis"),
     output:
         csv=table("results_table", f"{STUDY}/tables/results.csv"),
         tex=f"{STUDY}/tables/results.tex",
@@ -70,6 +74,8 @@ rule tabulate_results:
         f"{STUDY}/logs/tabulate_results.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -86,6 +92,7 @@ rule plot_learning_curves:
     input:
         scores=rules.collect_scores.output.scores,
         metrics=METRICS,
+        image=image_needed("analysis"),
     output:
         **figure("learning_curves", "Results"),
         timing=f"{STUDY}/timing/plot_learning_curves.json",
@@ -93,6 +100,8 @@ rule plot_learning_curves:
         f"{STUDY}/logs/plot_learning_curves.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -108,6 +117,7 @@ rule plot_competition_changes:
     """Draw base and trained scores of every held-out competition."""
     input:
         competitions=rules.compare_policies.output.competitions,
+        image=image_needed("analysis"),
     output:
         **figure("competition_changes", "Results"),
         timing=f"{STUDY}/timing/plot_competition_changes.json",
@@ -115,6 +125,8 @@ rule plot_competition_changes:
         f"{STUDY}/logs/plot_competition_changes.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -129,6 +141,7 @@ rule plot_score_distributions:
     input:
         scores=rules.collect_scores.output.scores,
         statistics=rules.compare_policies.output.statistics,
+        image=image_needed("analysis"),
     output:
         **figure("score_distributions", "Results"),
         timing=f"{STUDY}/timing/plot_score_distributions.json",
@@ -136,6 +149,8 @@ rule plot_score_distributions:
         f"{STUDY}/logs/plot_score_distributions.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -151,6 +166,7 @@ rule plot_action_mix:
     """Draw what the policy does over PPO iterations."""
     input:
         turns=rules.collect_scores.output.turns,
+        image=image_needed("analysis"),
     output:
         **figure("action_mix", "Behaviour"),
         timing=f"{STUDY}/timing/plot_action_mix.json",
@@ -158,6 +174,8 @@ rule plot_action_mix:
         f"{STUDY}/logs/plot_action_mix.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -171,6 +189,7 @@ rule plot_training_metrics:
     """Draw the health of PPO."""
     input:
         metrics=METRICS,
+        image=image_needed("analysis"),
     output:
         **figure("training_metrics", "Behaviour"),
         timing=f"{STUDY}/timing/plot_training_metrics.json",
@@ -178,6 +197,8 @@ rule plot_training_metrics:
         f"{STUDY}/logs/plot_training_metrics.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -193,6 +214,7 @@ rule summarise_timing:
         work=WORK,
         # A figure that is drawn again is no reason to sum up again.
         analyses=ancient(ANALYSES),
+        image=image_needed("analysis"),
     output:
         time_split=f"{STUDY}/timing/time_split.csv",
         summary=f"{STUDY}/timing/summary.json",
@@ -200,6 +222,8 @@ rule summarise_timing:
         f"{STUDY}/logs/summarise_timing.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
         # A resource, because another number of cores is no reason to run again.
@@ -207,7 +231,7 @@ rule summarise_timing:
     params:
         code=fingerprint("summarise_timing"),
     shell:
-        "python scripts/summarise_timing.py --timings {input} --cores {resources.cores_of_study} "
+        "python scripts/summarise_timing.py --timings {input.work} {input.analyses} --cores {resources.cores_of_study} "
         "--time-split {output.time_split} --summary {output.summary} > {log} 2>&1"
 
 
@@ -215,12 +239,15 @@ rule plot_time_split:
     """Draw where the time of the study went."""
     input:
         time_split=rules.summarise_timing.output.time_split,
+        image=image_needed("analysis"),
     output:
         **figure("time_split", "Behaviour"),
     log:
         f"{STUDY}/logs/plot_time_split.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:
@@ -237,6 +264,7 @@ rule headline:
         competitions=rules.compare_policies.output.competitions,
         turns=rules.collect_scores.output.turns,
         summary=rules.summarise_timing.output.summary,
+        image=image_needed("analysis"),
     output:
         headline=table("headline", f"{STUDY}/headline.json"),
         text=f"{STUDY}/headline.txt",
@@ -244,6 +272,8 @@ rule headline:
         f"{STUDY}/logs/headline.log",
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     resources:
         **LIGHT,
     params:

@@ -6,6 +6,7 @@ rule base_model:
     """Make the policy that every run starts from."""
     input:
         competitions=prepared("train"),
+        image=image_needed("rollouts"),
     output:
         model=directory(f"{STUDY}/base_model"),
         executions=f"{STUDY}/base_model_executions.parquet",
@@ -16,6 +17,8 @@ rule base_model:
         f"{STUDY}/benchmarks/base_model.tsv"
     conda:
         "../../envs/rollouts.yaml"
+    container:
+        image_file("rollouts")
     threads: threads_of("base_model")
     resources:
         **asked("base_model"),
@@ -38,6 +41,7 @@ rule generate_trajectories:
         model=playing_model,
         competitions=prepared("train"),
         executions=earlier_executions,
+        image=image_needed("rollouts"),
     output:
         shard=f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
         executions=f"{STUDY}/{STEP}/executions/shard{{shard}}.parquet",
@@ -50,6 +54,8 @@ rule generate_trajectories:
     priority: 1  # the runs are the longest chains; evaluations fill the cores they leave idle
     conda:
         "../../envs/rollouts.yaml"
+    container:
+        image_file("rollouts")
     threads: threads_of("rollouts")
     resources:
         **asked("rollouts"),
@@ -80,6 +86,7 @@ rule train_rl:
             shard=SHARDS,
             allow_missing=True,
         ),
+        image=image_needed("training"),
     output:
         checkpoint=directory(f"{STUDY}/{STEP}/checkpoint"),
         metrics=f"{STUDY}/{STEP}/metrics.json",
@@ -91,6 +98,8 @@ rule train_rl:
     priority: 1
     conda:
         "../../envs/training.yaml"
+    container:
+        image_file("training")
     threads: threads_of("update")
     resources:
         **asked("update"),
@@ -115,12 +124,15 @@ rule publish_metrics:
     input:
         metrics=f"{STUDY}/{STEP}/metrics.json",
         before=published_before,
+        image=image_needed("training"),
     output:
         f"{STUDY}/wandb/seed{{seed}}/iteration{{iteration}}.json",
     log:
         f"{STUDY}/logs/{STEP}/publish_metrics.log",
     conda:
         "../../envs/training.yaml"
+    container:
+        image_file("training")
     params:
         project=config["training"]["wandb_project"],
         study=config["study"],

@@ -1,0 +1,1 @@
+python -m pip install --constraint envs/constraints.txt --editable ".[competitions,mle-dojo]"

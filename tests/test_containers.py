@@ -1,0 +1,148 @@
+"""Containers: every rule has one, what is in it agrees with the rest, and who needs it when.
+
+`make test-containers` builds images and runs a study in them.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from checkout import ROOT, copy_repository, replace_in, run, snakemake
+from images import FAMILIES, digest, extras, image_file
+
+DEFINITIONS = {family: (ROOT / f"containers/{family}.def").read_text() for family in FAMILIES}
+# What runs without containers, each with the reason.
+OUTSIDE = {"all": "runs nothing", "containers": "runs nothing", "build_container": "makes them"}
+IMAGE = re.compile(r"containers/(\w+)-[0-9a-f]{8}\.sif")
+
+
+def rules() -> dict[str, str]:
+    """The text of every rule of the workflow."""
+    files = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
+    parts = [
+        part for file in files for part in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]
+    ]
+    return {part.partition(":")[0]: part for part in parts}
+
+
+def sections(definition: str) -> dict[str, str]:
+    """The sections of an Apptainer definition; the first has no name."""
+    parts = re.split(r"^%(\w+)\n", f"%header\n{definition}", flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_repository(tmp_path_factory.mktemp("containers"))
+
+
+@pytest.mark.parametrize("name", sorted(rules().keys() - OUTSIDE.keys()))
+def test_a_rule_has_an_environment_and_the_image_of_the_same_family(name: str) -> None:
+    [environment] = re.findall(r'conda:\n +"../../envs/(\w+)\.yaml"\n', rules()[name])
+    assert environment in FAMILIES
+    assert f'container:\n        image_file("{environment}")\n' in rules()[name]
+    assert f'image=image_needed("{environment}"),\n' in rules()[name]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_image_holds_what_the_environment_of_its_family_holds(family: str) -> None:
+    definition = sections(DEFINITIONS[family])
+    script = f"envs/{family}.post-deploy.sh"
+    assert f"sh {script}\n" in definition["post"]
+    for file in (script, "envs/constraints.txt", "pyproject.toml", "README.md"):
+        assert f"{file} /opt/project/{file}\n" in definition["files"]
+    command = (ROOT / script).read_text()
+    chosen = f'".[{",".join(extras(family))}]"'
+    assert (
+        command == f"python -m pip install --constraint envs/constraints.txt --editable {chosen}\n"
+    )
+    python, pip = yaml.safe_load((ROOT / f"envs/{family}.yaml").read_text())["dependencies"]
+    assert (python, pip) == ("python =3.11", "pip")
+    assert "python3.11 -m venv" in definition["post"] and "(3, 11)" in definition["test"]
+
+
+def test_definitions_differ_only_in_what_their_family_needs() -> None:
+    """Base, labels, environment and the files of the project are the same in all."""
+    for name in ("arguments", "labels", "setup", "files", "environment"):
+        texts = {
+            re.sub(rf"\b{family}\b", "FAMILY", sections(text)[name])
+            for family, text in DEFINITIONS.items()
+        }
+        assert len(texts) == 1, name
+    for family, text in DEFINITIONS.items():
+        assert text.startswith("Bootstrap: {{ bootstrap }}\nFrom: {{ base }}\n")
+        assert set(sections(text)) >= {"labels", "test", "help"}, family
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("envs/constraints.txt", "numpy==", "numpy==1", set(FAMILIES)),
+        ("containers/training.def", "%post", "%post\n    true", {"training"}),
+        ("envs/rollouts.post-deploy.sh", "mle-dojo,", "", {"rollouts"}),
+        ("pyproject.toml", '"statsmodels"', '"statsmodels", "six"', {"competitions", "rollouts"}),
+        ("pyproject.toml", '"mypy"', '"mypy", "six"', set()),
+        ("README.md", "Snakemake", "snakemake", set()),
+    ],
+)
+def test_an_image_whose_content_changes_has_another_name(
+    tmp_path: Path, file: str, old: str, new: str, changed: set[str]
+) -> None:
+    folder = copy_repository(tmp_path)
+    replace_in(folder, file, old, new)
+    code = "import images; print(*map(images.image_file, images.FAMILIES))"
+    done = run(folder / "workflow/rules", "python", "-c", code)
+    names = dict(zip(FAMILIES, done.stdout.split(), strict=True))
+    assert {family for family in FAMILIES if names[family] != image_file(family)} == changed
+
+
+def test_without_containers_no_image_is_asked_for(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2")
+    assert done.returncode == 0, done.stderr
+    assert "rule headline:" in done.stdout
+    assert ".sif" not in done.stdout and "build_container" not in done.stdout
+
+
+@pytest.fixture
+def in_containers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a dry run believes that there is an Apptainer; it asks only for its version."""
+    runtime = folder / "runtime"
+    runtime.mkdir(exist_ok=True)
+    shutil.copy2(ROOT / "tests/containers/bubblewrap_runtime.py", runtime / "apptainer")
+    monkeypatch.setenv("PATH", f"{runtime}:/usr/bin:/bin")
+    return folder
+
+
+def test_in_containers_every_job_waits_for_its_image(in_containers: Path) -> None:
+    done = snakemake(in_containers, "--dry-run", "--cores", "2", "--sdm", "apptainer")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^build_container +4$", done.stdout, re.M)
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n    input: (.*)$", done.stdout, re.M)
+    needed = {rule: set(IMAGE.findall(inputs)) for rule, inputs in jobs if rule not in OUTSIDE}
+    assert needed["base_model"] == needed["evaluate"] == {"rollouts"}
+    assert needed["train_rl"] == {"training"}
+    assert needed["prepare_competition"] == needed["evaluate_yardsticks"] == {"competitions"}
+    assert needed["headline"] == needed["plot_time_split"] == {"analysis"}
+    assert all(len(images) == 1 for images in needed.values())
+
+
+def test_an_image_that_was_brought_is_used_whatever_its_age(in_containers: Path) -> None:
+    images = [in_containers / image_file(family) for family in FAMILIES]
+    for image in images:
+        image.touch()
+    done = snakemake(in_containers, "--dry-run", "--cores", "2", "--sdm", "apptainer")
+    (in_containers / "envs/constraints.txt").touch()
+    again = snakemake(in_containers, "--dry-run", "--cores", "2", "--sdm", "apptainer")
+    for image in images:
+        image.unlink()
+    assert "rule headline:" in done.stdout and "rule headline:" in again.stdout
+    assert not re.search(r"^rule build_container:$", done.stdout + again.stdout, re.M)
+
+
+def test_all_images_are_built_on_request(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "containers")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^build_container +4$", done.stdout, re.M)
+    assert all(digest(family) in done.stdout for family in FAMILIES)
