@@ -24,8 +24,8 @@ class Tokens:
         The end-of-turn token, which `text` leaves out, adds nothing. `where` names the answer in
         the error that is raised when these tokens are not those of `text`.
         """
-        stopped = self._decode(ids[:-1]) == text
-        if not stopped and self._decode(ids) != text:
+        stopped = self._decode(ids) != text
+        if stopped and self._decode(ids[:-1]) != text:
             raise ValueError(
                 f"{self._file}: does not decode the tokens of {where} to their text; give the "
                 "tokenizer of the model that played"

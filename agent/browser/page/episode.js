@@ -124,7 +124,7 @@ function turnFacts(turn) {
     fact("mean log p", decimal(finite.reduce((sum, value) => sum + value, 0) / finite.length / 1000, 3));
     fact("lowest p", decimal(Math.exp(finite.reduce((low, value) => Math.min(low, value), 0) / 1000), 3));
   }
-  return make("p", { class: "turn-facts" }, words);
+  return make("p", { class: "turn-facts" }, words.map((word) => [word, " "]));
 }
 
 function attempts(turn) {

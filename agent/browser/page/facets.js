@@ -39,7 +39,7 @@ function choice(facet, value, chosen, number, most) {
   });
   const bar = withProperty(make("span", { class: "share", "aria-hidden": "true" }), "--part", number / most);
   const name = make("span", { class: "name" }, shown(label(value)));
-  const words = make("label", {}, box, name, make("span", { class: "count" }, count(number)), bar);
+  const words = make("label", {}, box, name, " ", make("span", { class: "count" }, count(number)), bar);
   return make("li", { class: number ? null : "none" }, words);
 }
 

@@ -73,7 +73,7 @@ function stepEpisode(by) {
   const { view } = list.shown;
   if (view === "overview") location.hash = "#/episodes";
   if (view === "episodes") {
-    moveTo(list.body.contains(document.activeElement) ? list.current + by : list.current);
+    moveTo(list.current + by);
     focusRow();
   } else {
     const step = document.querySelectorAll(`#${view} .step`)[by > 0 ? 1 : 0];

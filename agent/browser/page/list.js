@@ -72,16 +72,19 @@ function showList(rows, state) {
 
 function drawHead(state) {
   const cells = COLUMNS.map((column) => {
-    const descending = state.sort === `-${column.key}`;
-    const ascending = state.sort === column.key;
-    const next = ascending ? `-${column.key}` : descending ? "" : column.key;
-    const sort = state.sort || column.number === undefined ? next : `-${column.key}`;
-    const href = writeAddress({ ...list.state, sort: ascending || descending ? next : sort });
+    const orders = sortOrders(column);
+    const at = orders.indexOf(state.sort || "");
+    const href = writeAddress({ ...list.state, sort: orders[(at + 1) % orders.length] });
     const link = make("a", { href, title: column.hint }, column.title);
-    const order = ascending ? "ascending" : descending ? "descending" : null;
+    const order = !orders[at] ? null : orders[at].startsWith("-") ? "descending" : "ascending";
     return make("th", { scope: "col", class: cellClass(column), "aria-sort": order }, link);
   });
   list.head.replaceChildren(...cells);
+}
+
+/** What clicks on a head go through: names from A, numbers from the highest. */
+function sortOrders({ key, number }) {
+  return number ? ["", `-${key}`, key] : ["", key, `-${key}`];
 }
 
 function cellClass(column) {

@@ -3,6 +3,7 @@
 const QUIET = ["request_info", "validate_code", "get_history", "reset"];
 
 function strip(row) {
+  if (!facts.turns[row]) return "";
   const marks = facts.outcomes[row].map((outcome, turn) => mark(row, turn, outcome));
   const words = facts.outcomes[row].map((_, turn) => `turn ${turn + 1}: ${turnWords(row, turn)}`);
   return make("span", { class: "strip", role: "img", "aria-label": words.join(", ") }, marks);
