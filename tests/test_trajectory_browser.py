@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from agent.browser.episodes import Episode, transcript
+from agent.browser.episodes import Episode, index_row, transcript
 from agent.browser.folder import CHUNK_CHARACTERS, CHUNK_EPISODES, PAGE, write_browser
 from agent.browser.tokens import Tokens
 from agent.core.trajectories import read_trajectories
@@ -230,6 +231,17 @@ def test_the_tokenizer_of_another_model_is_refused(tokenizer: tuple[Tokenizer, T
     made, tokens = tokenizer
     with pytest.raises(ValueError, match=r"does not decode the tokens of episode 3 of wine"):
         tokens.lengths(made.encode("model").ids, "другая", "episode 3 of wine")
+
+
+def test_an_answer_without_tokens_is_still_read(tokenizer: tuple[Tokenizer, Tokens]) -> None:
+    made, tokens = tokenizer
+    sampled = episode(made, [turn("ab", 0.5)])
+    nothing = {"token_ids": np.int32([]), "action_mask": np.int8([]), "logprobs": np.float32([])}
+    spoken = replace(sampled, turns=(turn("ab", 0.5),), **nothing)
+    [shown] = transcript(spoken, [0.5], tokens)["turns"]
+    assert shown["text"] == "ab" and shown["lengths"] == shown["logprobs"] == []
+    row = index_row(one_episode(0, spoken))
+    assert row["tokens"] is None and row["logprob"] is None and row["feedback_score"] == 0.5
 
 
 def test_a_probability_that_is_no_number_is_no_value(tokenizer: tuple[Tokenizer, Tokens]) -> None:

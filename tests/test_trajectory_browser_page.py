@@ -212,6 +212,14 @@ def test_an_episode_is_read_turn_by_turn(opened: Open, page_folder: Path) -> Non
     assert facts["Reward"] == "+0.2000" and facts["Temperature"] == "0.5"
 
 
+def test_searched_words_are_marked_where_they_are(opened: Open, page_folder: Path) -> None:
+    page = opened(page_folder, f"#/episode/{BASE}?text=MODEL+%3D+'base")
+    marked = "[...CSS.highlights.get('found')].map(range => range.toString())"
+    assert page.evaluate(marked) == ["model = 'base"]
+    page = opened(page_folder, f"#/episode/{BASE}")
+    assert page.evaluate("CSS.highlights.has('found')") is False
+
+
 def test_tokens_are_shaded_by_their_probability(opened: Open, page_folder: Path) -> None:
     page = opened(page_folder, f"#/episode/{TRAINED}")
     answer = page.locator("#episode .answer").first

@@ -32,6 +32,7 @@ SCRIPTS = (
     "facets",
     "text",
     "program",
+    "marks",
     "episode",
     "compare",
     "overview",

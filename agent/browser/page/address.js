@@ -94,3 +94,9 @@ function compareAddress(a, b, filters, turn = null) {
   const sides = { a: facts.address[a], b: facts.address[b] };
   return writeAddress({ ...filters, view: "compare", ...sides, turn });
 }
+
+/** Two episodes with the one that came earlier in training on the left. */
+function pairAddress(row, other, filters) {
+  const [a, b] = facts.iteration[other] < facts.iteration[row] ? [other, row] : [row, other];
+  return compareAddress(a, b, filters);
+}

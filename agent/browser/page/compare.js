@@ -29,6 +29,7 @@ async function showCompare(state) {
   if (left && right && same) pane.append(opening(right));
   pane.append(legend("Lines that the other answer does not have"), make("div", { class: "sides turns" }, turnPairs(a, b, left, right, state)));
   showTurn(pane, state.turn);
+  markFound(pane, state.text);
   announce(`Comparing ${pairWords(a)} with ${pairWords(b)}`);
 }
 
@@ -36,19 +37,22 @@ function pairWords(row) {
   return `${policyName(facts.policy[row], facts.iteration[row])} on ${facts.competition[row]}`;
 }
 
+/** The address of the pair before or after this one among the selected; null at their ends. */
+function nextPair(state, by) {
+  const pairs = pairsOf(list.rows);
+  const at = state.b ? pairs.indexOf(rowOf.get(state.b)) : 0;
+  const other = at < 0 ? undefined : pairs[at + by];
+  return other === undefined ? null : compareAddress(baseOf(other), other, list.state);
+}
+
 function compareHead(a, b, pairs, state) {
   const at = pairs.indexOf(b);
-  const step = (by, words, key) => {
-    const other = at < 0 ? undefined : pairs[at + by];
-    const href = other === undefined ? null : compareAddress(baseOf(other), other, list.state);
-    return make("a", { href, class: "step", "aria-label": `${words} pair`, title: `${words} pair (${key})` }, by < 0 ? "‹" : "›");
-  };
   const where = at < 0 ? "a pair of your own" : `pair ${count(at + 1)} of ${count(pairs.length)}`;
+  const steps = stepLinks("pair", where, (by) => nextPair({ b: facts.address[b] }, by));
   const order = make("select", { "aria-label": "Order of pairs" }, ORDERS.map(([value, words]) => make("option", { value, selected: state.sort === value }, words)));
   order.addEventListener("change", () => {
-    location.hash = writeAddress({ ...list.state, view: "compare", a: "", b: "", sort: order.value });
+    location.hash = writeAddress({ ...list.state, view: "compare", sort: order.value });
   });
-  const steps = make("span", { class: "steps" }, step(-1, "Previous", "k"), make("span", {}, where), step(1, "Next", "j"));
   const title = facts.competition[a] === facts.competition[b] ? facts.competition[a] : "Two competitions";
   return make("header", { class: "episode-head" }, make("div", { class: "bar-of-links" }, steps, order), make("h1", {}, title), verdict(a, b), isFiltered(list.state) ? chips(list.state) : null);
 }

@@ -35,8 +35,12 @@ function signed(value, digits = 2) {
   return value !== null && value > 0 && Number(text) !== 0 ? `+${text}` : text;
 }
 
+/** Only none is 0 % and only all is 100 %. */
 function percent(value) {
-  return value === null ? MISSING : `${Math.round(100 * value)} %`;
+  if (value === null) return MISSING;
+  const rounded = Math.round(100 * value);
+  if (rounded === 0 && value > 0) return "<1 %";
+  return rounded === 100 && value < 1 ? ">99 %" : `${rounded} %`;
 }
 
 function count(number) {

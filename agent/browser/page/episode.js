@@ -18,6 +18,7 @@ async function showEpisode(state) {
   if (transcript) pane.append(opening(transcript), legend("Lines that the turn before did not have"), ...turnsOf(row, transcript, filters));
   else pane.append(make("p", { class: "problem" }, yardstickWords(row)));
   showTurn(pane, state.turn);
+  markFound(pane, state.text);
   announce(`Episode ${facts.number[row]} of ${facts.competition[row]}, ${policyName(facts.policy[row], facts.iteration[row])}`);
 }
 
@@ -33,21 +34,28 @@ function backLink() {
   return make("a", { class: "back", href: writeAddress(list.state) }, "‹ List");
 }
 
+/** The address of the episode before or after this one in the list; null at its ends. */
+function nextEpisode(row, by) {
+  const at = list.rows.indexOf(row);
+  const other = at < 0 ? undefined : list.rows[at + by];
+  return other === undefined ? null : episodeAddress(other, list.state);
+}
+
 function episodeHead(row, at, filters) {
-  const step = (by, words, key) => {
-    const other = at < 0 ? undefined : list.rows[at + by];
-    const href = other === undefined ? null : episodeAddress(other, filters);
-    return make("a", { href, class: "step", "aria-label": `${words} episode`, title: `${words} episode (${key})` }, by < 0 ? "‹" : "›");
-  };
   const where = at < 0 ? "not in the list" : `${count(at + 1)} of ${count(list.rows.length)}`;
-  const steps = make("span", { class: "steps" }, step(-1, "Previous", "k"), make("span", {}, where), step(1, "Next", "j"));
   const others = counterparts(row).map((other) => {
-    const [a, b] = facts.iteration[other] < facts.iteration[row] ? [other, row] : [row, other];
     const words = `Compare with ${policyName(facts.policy[other], facts.iteration[other])}`;
-    return make("a", { href: compareAddress(a, b, filters), class: "compare-with" }, words);
+    return make("a", { href: pairAddress(row, other, filters), class: "compare-with" }, words);
   });
+  const steps = stepLinks("episode", where, (by) => nextEpisode(row, by));
   const title = make("h1", {}, facts.competition[row]);
   return make("header", { class: "episode-head" }, make("div", { class: "bar-of-links" }, backLink(), steps, others), title, origin(row));
+}
+
+function stepLinks(noun, where, next) {
+  const link = (by, words, key) =>
+    make("a", { href: next(by), class: "step", "aria-label": `${words} ${noun}`, title: `${words} ${noun} (${key})` }, by < 0 ? "‹" : "›");
+  return make("span", { class: "steps" }, link(-1, "Previous", "k"), make("span", {}, where), link(1, "Next", "j"));
 }
 
 function origin(row) {
@@ -63,7 +71,7 @@ function episodeFacts(row, transcript) {
     ["First attempt", decimal(facts.first_score[row], 4), "Final-half score of the first program"],
     ["Feedback", decimal(facts.feedback_score[row], 4), "Best position score on the feedback half"],
     ["± base", facts.gain[row] === null ? null : signed(facts.gain[row], 4), "Score minus that of the base's episode of the same number"],
-    ["Reward", facts.reward[row] === null ? null : signed(facts.reward[row], 4), "Sum of the turns' rewards"],
+    ["Reward", facts.reward[row] === null ? null : signed(facts.reward[row], 4), "Sum of the turns' rewards, as training computes them"],
     ["Tokens", facts.tokens[row] === null ? null : `${count(facts.tokens[row])} of ${count(transcript.context)}`, "Sampled tokens, and the whole context"],
     ["Mean log p", facts.logprob[row] === null ? null : decimal(facts.logprob[row], 3), "Of the sampled tokens, at the sampling temperature"],
     ["Temperature", transcript && String(transcript.temperature)],

@@ -23,7 +23,7 @@ function buildHelp() {
   const keys = KEYS.map(([key, words]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, words)]);
   const links = LINKS.map(([address, words]) => [make("dt", {}, make("code", {}, address)), make("dd", {}, words)]);
   const facets = FACETS.map(({ key }) => key).join(", ");
-  const close = make("button", { type: "button", autofocus: true }, "Close");
+  const close = make("button", { type: "button" }, "Close");
   close.addEventListener("click", () => byId("help").close());
   byId("help").append(
     make("h2", { id: "help-title" }, "Keys"), make("dl", { class: "keys" }, keys),
@@ -40,26 +40,27 @@ function onKey(event) {
   else if (!typing && act(event.key, event.target)) event.preventDefault();
 }
 
-/** Whether the key meant something here. */
+/** Whether the key meant something here. Keys come faster than views: the address is up to date. */
 function act(key, target) {
-  const { view } = list.shown;
-  const browsing = view === "episodes" || view === "episode";
+  const state = readAddress(location.hash);
+  const browsing = state.view === "episodes" || state.view === "episode";
   const scrolls = target.matches("pre, .table-scroller") || target.closest("#facets"); // arrows are theirs
+  const turnable = !target.matches(".table-scroller") && ["episode", "compare"].includes(state.view);
   if (key === "/") byId("search-text").focus();
   else if (key === "?") byId("help").showModal();
   else if (key === "p") document.body.classList.toggle("plain");
-  else if (key === "c") openCompare();
-  else if (key === "j" || (key === "ArrowDown" && !scrolls && browsing)) stepEpisode(1);
-  else if (key === "k" || (key === "ArrowUp" && !scrolls && browsing)) stepEpisode(-1);
-  else if (key === "ArrowRight" && !target.matches(".table-scroller") && view !== "overview") stepTurn(1);
-  else if (key === "ArrowLeft" && !target.matches(".table-scroller") && view !== "overview") stepTurn(-1);
-  else if (key === "Enter" && view === "episodes" && !target.closest("a, button, summary, label, input")) openCurrent();
+  else if (key === "c") openCompare(state);
+  else if (key === "j" || (key === "ArrowDown" && !scrolls && browsing)) stepEpisode(state, 1);
+  else if (key === "k" || (key === "ArrowUp" && !scrolls && browsing)) stepEpisode(state, -1);
+  else if (key === "ArrowRight" && turnable) stepTurn(state, 1);
+  else if (key === "ArrowLeft" && turnable) stepTurn(state, -1);
+  else if (key === "Enter" && state.view === "episodes" && !target.closest("a, button, summary, label, input")) openCurrent();
   else return false;
   return true;
 }
 
 function leave(typing, target) {
-  const { view } = list.shown;
+  const { view } = readAddress(location.hash);
   if (typing) target.blur();
   else if (view === "episode" || view === "compare") location.hash = writeAddress(list.state);
   else if (view === "episodes") location.hash = "#/overview";
@@ -69,33 +70,27 @@ function openCurrent() {
   if (list.current >= 0) location.hash = episodeAddress(list.rows[list.current], list.state);
 }
 
-function stepEpisode(by) {
-  const { view } = list.shown;
-  if (view === "overview") location.hash = "#/episodes";
-  if (view === "episodes") {
+function stepEpisode(state, by) {
+  if (state.view === "overview") location.hash = "#/episodes";
+  else if (state.view === "episodes") {
     moveTo(list.current + by);
     focusRow();
   } else {
-    const step = document.querySelectorAll(`#${view} .step`)[by > 0 ? 1 : 0];
-    if (step?.hasAttribute("href")) location.hash = step.getAttribute("href");
+    const address = state.view === "episode" ? nextEpisode(rowOf.get(state.episode), by) : nextPair(state, by);
+    if (address) location.hash = address;
   }
 }
 
-function stepTurn(by) {
-  const { view } = list.shown;
-  if (view !== "episode" && view !== "compare") return;
-  const turns = document.querySelectorAll(`#${view} [data-turn]`);
-  const last = Math.max(0, ...[...turns].map((turn) => Number(turn.dataset.turn)));
-  const turn = Math.min(last, Math.max(1, (list.shown.turn || 0) + by));
-  location.hash = writeAddress({ ...readAddress(location.hash), turn });
+function stepTurn(state, by) {
+  const turns = document.querySelectorAll(`#${state.view} [data-turn]`);
+  const last = Math.max(1, ...[...turns].map((turn) => Number(turn.dataset.turn)));
+  location.hash = writeAddress({ ...state, turn: Math.min(last, Math.max(1, (state.turn || 0) + by)) });
 }
 
-function openCompare() {
-  const { view, episode } = list.shown;
-  const row = view === "episode" ? rowOf.get(episode) : list.rows[list.current];
+function openCompare(state) {
+  const row = state.view === "episode" ? rowOf.get(state.episode) : list.rows[list.current];
   const others = row === undefined ? [] : counterparts(row);
-  if (!others.length || view === "compare") return;
+  if (!others.length || !["episodes", "episode"].includes(state.view)) return;
   const other = facts.policy[row] === "base" ? others.at(-1) : others[0];
-  const [a, b] = facts.iteration[other] < facts.iteration[row] ? [other, row] : [row, other];
-  location.hash = compareAddress(a, b, list.state);
+  location.hash = pairAddress(row, other, list.state);
 }

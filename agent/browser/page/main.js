@@ -62,6 +62,7 @@ function markNavigation(state) {
     }
   }
   const words = { episode: state.episode, compare: "compare", episodes: "episodes", overview: "overview" };
+  byId("alone").href = location.hash;
   document.title = `${words[state.view]} · ${byId("overview").dataset.study}`;
 }
 
@@ -88,6 +89,7 @@ async function start() {
   byId("search").addEventListener("submit", onSearch);
   byId("search-text").addEventListener("search", onSearch);
   window.addEventListener("hashchange", show);
+  byId("alone").hidden = window.parent === window; // within the report, say
   await show();
 }
 
