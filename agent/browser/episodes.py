@@ -113,13 +113,13 @@ def _turn(trajectory: Trajectory, turn: Turn, reward: float, tokens: Tokens) -> 
         "reward": _rounded(reward),
         "hack_attempts": list(turn.hack_attempts),
         "lengths": tokens.lengths(ids, turn.text, where) if ids else [],
-        # In thousandths of a nat: three decimals are more than an eye can see.
-        "logprobs": [_thousandths(value) for value in trajectory.logprobs[sampled].tolist()],
+        # In hundredths of a nat: a probability is right to one in a hundred, and files stay small.
+        "logprobs": [_hundredths(value) for value in trajectory.logprobs[sampled].tolist()],
     }
 
 
-def _thousandths(logprob: float) -> int | None:
-    return round(1000 * logprob) if math.isfinite(logprob) else None
+def _hundredths(logprob: float) -> int | None:
+    return round(100 * logprob) if math.isfinite(logprob) else None
 
 
 def _rounded(value: float | None, digits: int = 6) -> float | None:

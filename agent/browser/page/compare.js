@@ -29,7 +29,7 @@ async function showCompare(state) {
   if (left && right && same) pane.append(opening(right));
   pane.append(legend("Lines that the other answer does not have"), make("div", { class: "sides turns" }, turnPairs(a, b, left, right, state)));
   showTurn(pane, state.turn);
-  markFound(pane, state.text);
+  markFound(pane, state);
   announce(`Comparing ${pairWords(a)} with ${pairWords(b)}`);
 }
 

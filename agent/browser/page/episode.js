@@ -18,7 +18,7 @@ async function showEpisode(state) {
   if (transcript) pane.append(opening(transcript), legend("Lines that the turn before did not have"), ...turnsOf(row, transcript, filters));
   else pane.append(make("p", { class: "problem" }, yardstickWords(row)));
   showTurn(pane, state.turn);
-  markFound(pane, state.text);
+  markFound(pane, state);
   announce(`Episode ${facts.number[row]} of ${facts.competition[row]}, ${policyName(facts.policy[row], facts.iteration[row])}`);
 }
 
@@ -129,8 +129,8 @@ function turnFacts(turn) {
   if (turn.lengths.length) fact("tokens", count(turn.lengths.length));
   const finite = turn.logprobs.filter((value) => value !== null);
   if (finite.length) {
-    fact("mean log p", decimal(finite.reduce((sum, value) => sum + value, 0) / finite.length / 1000, 3));
-    fact("lowest p", decimal(Math.exp(finite.reduce((low, value) => Math.min(low, value), 0) / 1000), 3));
+    fact("mean log p", decimal(finite.reduce((sum, value) => sum + value, 0) / finite.length / 100, 3));
+    fact("lowest p", probability(finite.reduce((low, value) => Math.min(low, value), 0)));
   }
   return make("p", { class: "turn-facts" }, words.map((word) => [word, " "]));
 }

@@ -39,7 +39,7 @@ async function showView(state, before, stillWanted) {
 
 /** Another turn of the episode that is shown needs no new page. */
 async function showChangedEpisode(state, before) {
-  const same = before.view === "episode" && before.episode === state.episode;
+  const same = writeAddress({ ...before, turn: null }) === writeAddress({ ...state, turn: null });
   if (same && byId("episode").querySelector(".turn")) showTurn(byId("episode"), state.turn);
   else await showEpisode(state);
 }
@@ -68,6 +68,7 @@ function markNavigation(state) {
 
 function onSearch(event) {
   event.preventDefault();
+  if (event.type === "submit") byId("search-text").blur(); // the keys are for the list again
   const text = byId("search-text").value.trim();
   const filters = list.state || emptyState("episodes");
   location.hash = writeAddress({ ...filters, view: "episodes", text });

@@ -1,12 +1,13 @@
 // Marks the searched words in the transcript without touching its elements.
 
-function markFound(pane, text) {
+/** Marks them, and brings the first into view unless the reader asked for a turn. */
+function markFound(pane, { text, turn }) {
   if (!window.Highlight) return; // an old browser finds the episode, but does not mark the words
   CSS.highlights.delete("found");
   if (!text) return;
   const ranges = [...pane.querySelectorAll(".answer, .turn .observation")].flatMap((block) => rangesOf(block, text.toLowerCase()));
   CSS.highlights.set("found", new Highlight(...ranges));
-  ranges[0]?.startContainer.parentElement.scrollIntoView({ block: "center" });
+  if (!turn) ranges[0]?.startContainer.parentElement.scrollIntoView({ block: "center" });
 }
 
 /** Every place of the words in a block, across the elements that its text is cut into. */

@@ -84,7 +84,7 @@ function tokenEnds(turn) {
 function piece(text, kind, number, token) {
   if (!token) return make("span", { class: kind }, shown(text));
   const span = make("span", { class: kind, "data-token": number }, shown(text));
-  const surprise = token.logprob === null ? FULL_SHADE : -token.logprob / 1000;
+  const surprise = token.logprob === null ? FULL_SHADE : -token.logprob / 100;
   if (surprise >= 0.01) withProperty(span, "--surprise", Math.min(1, surprise / FULL_SHADE).toFixed(3));
   return span;
 }
@@ -109,6 +109,11 @@ function newLines(before, after) {
   return fresh;
 }
 
+/** From hundredths of a nat, in two digits. */
+function probability(logprob) {
+  return String(Number(Math.exp(logprob / 100).toPrecision(2)));
+}
+
 /** The probability of the token under the pointer, in a small note beside it. */
 function showProbe(event, turns) {
   const span = event.target.closest?.("[data-token]");
@@ -117,7 +122,7 @@ function showProbe(event, turns) {
   if (!span) return;
   const turn = turns.get(span.closest("[data-answer]").dataset.answer);
   const logprob = turn.logprobs[Number(span.dataset.token)];
-  const words = logprob === null ? "log p not finite" : `p ${decimal(Math.exp(logprob / 1000), 3)} · log p ${decimal(logprob / 1000, 3)}`;
+  const words = logprob === null ? "log p not finite" : `p ${probability(logprob)} · log p ${decimal(logprob / 100)}`;
   probe.textContent = `token ${Number(span.dataset.token) + 1} of ${turn.lengths.length} · ${words}`;
   const box = span.getClientRects()[0];
   withProperty(probe, "--left", `${Math.min(box.left, innerWidth - 260)}px`);
