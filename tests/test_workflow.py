@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -122,6 +123,10 @@ def test_the_report_is_written(study: Path) -> None:
     done = snakemake(study, "--report", "report.zip")
     assert done.returncode == 0, done.stderr
     assert (study / "report.zip").stat().st_size > 10_000
+    with ZipFile(study / "report.zip") as report:
+        [page] = [name for name in report.namelist() if name.endswith("/index.html")]
+        folder = page.removesuffix("index.html")
+        assert {f"{folder}index.js", f"{folder}episodes/0000.js"} < set(report.namelist())
 
 
 def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ function side(row, transcript, state) {
   const name = policyName(facts.policy[row], facts.iteration[row]);
   const link = make("a", { href: episodeAddress(row, list.state) }, name);
   const heading = make("h2", { class: `who ${facts.policy[row]}` }, link);
-  return make("div", { class: `side of-${facts.policy[row]}` }, heading, make("p", { class: "origin" }, `seed ${facts.seed[row]} · episode ${facts.number[row]} `, strip(row)), episodeFacts(row, transcript), provenance(row, transcript));
+  return make("div", { class: `side of-${facts.policy[row]}` }, heading, make("p", { class: "origin" }, `seed ${facts.seed[row]} · episode ${facts.number[row]} `, strip(row)), episodeFacts(row, transcript, true), provenance(row, transcript));
 }
 
 function turnPairs(a, b, left, right, state) {

@@ -65,19 +65,20 @@ function origin(row) {
   return make("p", { class: "origin" }, policy, words.map((text) => [" · ", text]));
 }
 
-function episodeFacts(row, transcript) {
+/** Beside another episode the difference is left out: it stands above both. */
+function episodeFacts(row, transcript, beside = false) {
   const pairs = [
     ["Score", decimal(facts.score[row], 4), "Position score on the final half of the best submission; only evaluation knows it"],
     ["First attempt", decimal(facts.first_score[row], 4), "Final-half score of the first program"],
     ["Feedback", decimal(facts.feedback_score[row], 4), "Best position score on the feedback half"],
-    ["± base", facts.gain[row] === null ? null : signed(facts.gain[row], 4), "Score minus that of the base's episode of the same number"],
-    ["Reward", facts.reward[row] === null ? null : signed(facts.reward[row], 4), "Sum of the turns' rewards, as training computes them"],
+    ["± base", beside ? null : signed(facts.gain[row], 4), "Score minus that of the base's episode of the same number"],
+    ["Reward", signed(facts.reward[row], 4), "Sum of the turns' rewards, as training computes them"],
     ["Tokens", facts.tokens[row] === null ? null : `${count(facts.tokens[row])} of ${count(transcript.context)}`, "Sampled tokens, and the whole context"],
-    ["Mean log p", facts.logprob[row] === null ? null : decimal(facts.logprob[row], 3), "Of the sampled tokens, at the sampling temperature"],
+    ["Mean log p", decimal(facts.logprob[row], 3), "Of the sampled tokens, at the sampling temperature"],
     ["Temperature", transcript && String(transcript.temperature)],
     ["Stopped by", label(facts.stop_reason[row]) || null],
   ];
-  const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== MISSING);
+  const known = pairs.filter(([, value]) => value && value !== MISSING);
   return make("dl", { class: "facts" }, known.map(([term, value, hint]) => make("div", { title: hint }, make("dt", {}, term), make("dd", {}, shown(value)))));
 }
 

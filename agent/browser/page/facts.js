@@ -65,6 +65,7 @@ function summarise(rows) {
   return {
     episodes: rows.length,
     score: mean("score", rows),
+    scored: rows.filter((row) => facts.score[row] !== null).length,
     feedback: mean("feedback_score", rows),
     valid: executions ? valid / executions : null,
   };

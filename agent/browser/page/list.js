@@ -94,8 +94,9 @@ function cellClass(column) {
 function summaryWords(rows) {
   const sums = summarise(rows);
   const words = [make("span", {}, make("b", {}, count(sums.episodes)), rows.length === 1 ? " episode" : " episodes")];
-  const add = (name, value) => words.push(make("span", {}, ` ${name} `, make("b", {}, value)));
-  if (sums.score !== null) add("mean score", decimal(sums.score, 3));
+  const add = (name, value, more = "") => words.push(make("span", {}, ` ${name} `, make("b", {}, value), more));
+  const some = sums.scored < sums.episodes ? ` of ${count(sums.scored)}` : ""; // training has none
+  if (sums.score !== null) add("mean score", decimal(sums.score, 3), some);
   if (sums.feedback !== null) add("feedback", decimal(sums.feedback, 3));
   if (sums.valid !== null) add("valid programs", percent(sums.valid));
   return words;
