@@ -28,6 +28,7 @@ demo: install
 	$(ENVIRONMENT) $(BIN)/snakemake --report $(STUDY)/report.zip
 	@cat $(STUDY)/headline.txt
 	@echo "report: $(STUDY)/report.zip (unpack it and open report.html)"
+	@echo "episodes: $(STUDY)/trajectory_browser/index.html"
 
 test: install
 	$(ENVIRONMENT) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile

@@ -20,7 +20,7 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
-    """The whole study: headline, tables and figures."""
+    """The whole study: headline, tables, figures and episodes to read."""
     default_target: True
     input:
         rules.headline.output,
@@ -31,5 +31,6 @@ rule all:
         rules.plot_action_mix.output,
         rules.plot_training_metrics.output,
         rules.plot_time_split.output,
+        rules.build_trajectory_browser.output,
         published(SEEDS, ITERATIONS) if config["training"]["wandb_project"] else [],
         [*rules.tabulate_audits.output, *rules.tabulate_benchmark.output] if BENCHMARK else [],

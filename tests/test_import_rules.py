@@ -12,6 +12,7 @@ FILE_LINES, FUNCTION_LINES = 300, 60
 # The parts of the project, and which other parts each may import.
 ALLOWED = {
     "agent.core": set(),
+    "agent.browser": {"agent.core"},
     "agent.evaluation": set(),
     "agent.sandbox": {"agent.core"},
     "agent.competitions": {"agent.core"},
@@ -32,6 +33,7 @@ OUTSIDE = {
     "agent.core": {"jinja2", "pyarrow", "yaml"},
     "agent.core.local_model": {"torch", "transformers"},
     "agent.core.model_folder": {"huggingface_hub"},
+    "agent.browser": {"tokenizers"},
     "agent.evaluation": {"matplotlib", "pyarrow", "scipy", "seaborn"},
     "agent.sandbox": {"pyarrow", "pyseccomp", "sklearn"},  # the fork server warms the latter up
     "agent.competitions": {"scipy", "sklearn", "statsmodels"},

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -25,7 +26,13 @@ COMPARED = {
     "plot_score_distributions",
     "headline",
 }
-ANALYSIS = COMPARED | {"collect_scores", *FIGURES, "summarise_timing", "plot_time_split"}
+ANALYSIS = COMPARED | {
+    "collect_scores",
+    *FIGURES,
+    "summarise_timing",
+    "plot_time_split",
+    "build_trajectory_browser",
+}
 TRAIN = ("engel-mae-outliers", "wine-macro-f1-unit-errors")
 HELD_OUT = ("breast-cancer-log-loss-irrelevant-columns", "grunfeld-mae-outliers")
 
@@ -102,6 +109,7 @@ def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
     for figure in (*FIGURES, "plot_time_split"):
         for suffix in ("pdf", "png", "svg"):
             assert (results / f"figures/{figure.removeprefix('plot_')}.{suffix}").stat().st_size
+    assert "68 episodes" in (results / "logs/build_trajectory_browser.log").read_text()
     policies = set(pd.read_csv(results / "scores.csv")["policy"])
     yardsticks = {"base_best_of_n", "best_fixed_program", "dummy", "fixed_portfolio"}
     assert policies == yardsticks | {"base", "random_program", "trained"}
@@ -115,6 +123,10 @@ def test_the_report_is_written(study: Path) -> None:
     done = snakemake(study, "--report", "report.zip")
     assert done.returncode == 0, done.stderr
     assert (study / "report.zip").stat().st_size > 10_000
+    with ZipFile(study / "report.zip") as report:
+        [page] = [name for name in report.namelist() if name.endswith("/index.html")]
+        folder = page.removesuffix("index.html")
+        assert {f"{folder}index.js", f"{folder}episodes/0000.js"} < set(report.namelist())
 
 
 def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Path) -> None:
@@ -125,7 +137,15 @@ def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Pat
     assert done.returncode == 0, done.stderr[-4000:]
     compared = [
         path
-        for pattern in ("*.csv", "tables/*", "figures/*", "**/metrics.json", "**/*.safetensors")
+        for pattern in (
+            "*.csv",
+            "tables/*",
+            "figures/*",
+            "trajectory_browser/**/*.*s",
+            "trajectory_browser/*.html",
+            "**/metrics.json",
+            "**/*.safetensors",
+        )
         for path in sorted((study / "results/smoke").glob(pattern))
         if path.stem != "time_split"
     ]
@@ -211,6 +231,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "prompts": (edit("agent/core/prompts/compact.yaml", "no submission", "nothing"), PLAYING),
     "other prompts": (edit("agent/core/prompts/default.yaml", "the", "a"), set()),
     "plot": (edit("scripts/plot_action_mix.py", "svg.name", "pdf.name"), {"plot_action_mix"}),
+    "page": (
+        edit("agent/browser/page/style.css", "#ffffff", "#fffffe"),
+        {"build_trajectory_browser"},
+    ),
     "comments": (edit("agent/training/rewards.py", "\n\n\n", "\n\n\n# Why.\n"), set()),
     "held-out leaderboard": (
         worsen_first_entry(HELD_OUT[0]),

@@ -1,6 +1,7 @@
 METRICS = expand(f"{STUDY}/{STEP}/metrics.json", seed=SEEDS, iteration=ITERATIONS)
 BOOTSTRAP = f"--resamples {config['statistics']['resamples']} --seed {config['statistics']['seed']}"
 STYLE = "agent/evaluation/house.mplstyle"
+PAGE = sorted(map(str, Path("agent/browser/page").iterdir()))
 
 # The jobs whose time is summed up: everything before the sum itself.
 WORK = [
@@ -283,3 +284,37 @@ rule headline:
         "--competitions {input.competitions} --turns {input.turns} "
         "--timing-summary {input.summary} "
         "--output {output.headline} --text {output.text} > {log} 2>&1"
+
+
+rule build_trajectory_browser:
+    """Write the page in which a person reads the episodes behind every number."""
+    input:
+        episodes=expand("{folder}/episodes.parquet", folder=EVALUATIONS),
+        scores=expand("{folder}/scores.csv", folder=EVALUATIONS),
+        shards=rules.collect_scores.input.shards,
+        yardsticks=rules.evaluate_yardsticks.output.scores,
+        base_model=f"{STUDY}/base_model",
+    output:
+        page=report(
+            directory(f"{STUDY}/trajectory_browser"),
+            htmlindex="index.html",
+            caption="../report/trajectory_browser.rst",
+            category="Episodes",
+            labels={"page": "trajectory browser"},
+        ),
+    log:
+        f"{STUDY}/logs/build_trajectory_browser.log",
+    benchmark:
+        f"{STUDY}/benchmarks/build_trajectory_browser.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        evaluations=EVALUATIONS,
+        study=config["study"],
+        settings=sections("rewards"),
+        code=fingerprint("build_trajectory_browser", *PAGE),
+    shell:
+        "python scripts/build_trajectory_browser.py --evaluations {params.evaluations} "
+        "--shards {input.shards} --yardsticks {input.yardsticks} "
+        "--tokenizer {input.base_model}/tokenizer.json --config {params.settings:q} "
+        "--study {params.study} --output-dir {output.page} > {log} 2>&1"
