@@ -121,6 +121,7 @@ def write_evaluation(folder: Path, tokenizer: Tokenizer, seed: int, iteration: i
             0.0,
             position + 0.01,
             position,
+            10 * position,
             2,
             2 - crashes,
             2,

@@ -33,6 +33,7 @@ OUTSIDE = {
     "agent.core": {"jinja2", "pyarrow", "yaml"},
     "agent.core.local_model": {"torch", "transformers"},
     "agent.core.model_folder": {"huggingface_hub"},
+    "agent.core.progress": {"tqdm"},
     "agent.browser": {"tokenizers"},
     "agent.evaluation": {"matplotlib", "pyarrow", "scipy", "seaborn"},
     "agent.sandbox": {"pyarrow", "pyseccomp", "sklearn"},  # the fork server warms the latter up
@@ -42,7 +43,7 @@ OUTSIDE = {
     "agent.wrappers.verl_": {"safetensors", "tensordict", "torch", "transformers", "verl"},
     "agent.training": {"safetensors", "tokenizers", "torch", "tqdm", "transformers"},
     "agent.grading": set(),
-    "agent.rollout": {"tqdm"},
+    "agent.rollout": set(),
 }
 SCRIPTS_MAY = {"tyro", "wandb"}
 

@@ -294,6 +294,7 @@ rule build_trajectory_browser:
         shards=rules.collect_scores.input.shards,
         yardsticks=rules.evaluate_yardsticks.output.scores,
         base_model=f"{STUDY}/base_model",
+        image=image_needed("analysis"),
     output:
         page=report(
             directory(f"{STUDY}/trajectory_browser"),
@@ -308,6 +309,11 @@ rule build_trajectory_browser:
         f"{STUDY}/benchmarks/build_trajectory_browser.tsv"
     conda:
         "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         evaluations=EVALUATIONS,
         study=config["study"],
