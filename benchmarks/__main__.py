@@ -4,9 +4,14 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import engines, sampling, sandbox
+from benchmarks import concurrency, engines, sampling, sandbox
 
-BENCHMARKS = {"engines": engines.run, "sampling": sampling.run, "sandbox": sandbox.run}
+BENCHMARKS = {
+    "concurrency": concurrency.run,
+    "engines": engines.run,
+    "sampling": sampling.run,
+    "sandbox": sandbox.run,
+}
 RESULTS = Path("results/benchmarks")
 
 
