@@ -7,6 +7,7 @@ adds to the conversation before it, and earlier tokens are never made again.
 from collections.abc import Sequence
 from typing import Any
 
+from agent.core.base_agent import Response
 from agent.core.records import Conversation, Message
 
 
@@ -50,6 +51,18 @@ def append_action(
     conversation.logprobs += logprobs
     conversation.encoded_messages += 1
     return first, len(conversation.token_ids)
+
+
+def append_answer(
+    tokenizer: Any, conversation: Conversation, ids: Sequence[int], logprobs: Sequence[float]
+) -> Response:
+    """Append a sampled answer, whose last token ends the turn unless it was cut off."""
+    stopped = ids[-1] == tokenizer.eos_token_id
+    text = tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False)
+    first, last = append_action(conversation, ids, logprobs)
+    if not stopped:  # closes the turn for the context; not something the model did
+        append_context(conversation, [tokenizer.eos_token_id])
+    return Response(text, "stop" if stopped else "length", first, last)
 
 
 def _render(tokenizer: Any, messages: Sequence[Message], opens_answer: bool) -> str:

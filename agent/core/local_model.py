@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.cache_utils import DynamicCache
 
 from agent.core.base_agent import BaseAgent, Response
-from agent.core.chat import append_action, append_context, extend_context
+from agent.core.chat import append_answer, extend_context
 from agent.core.model_folder import model_digest, model_folder
 from agent.core.records import Conversation, Message
 
@@ -67,7 +67,7 @@ class LocalModel:
             contexts = [conversations[i].token_ids for i in rows]
             sampled = self.sample(contexts, [seeds[i] for i in rows])
             for i, (ids, logprobs) in zip(rows, sampled, strict=True):
-                responses[i] = self._append(conversations[i], ids, logprobs)
+                responses[i] = append_answer(self.tokenizer, conversations[i], ids, logprobs)
         return [response or Response("", "context") for response in responses]
 
     @torch.inference_mode()
@@ -117,16 +117,6 @@ class LocalModel:
             ids[row, width - len(context) :] = torch.tensor(context)
             mask[row, width - len(context) :] = 1
         return ids.to(self.device), mask.to(self.device)
-
-    def _append(
-        self, conversation: Conversation, ids: list[int], logprobs: list[float]
-    ) -> Response:
-        stopped = ids[-1] == self.tokenizer.eos_token_id
-        text = self.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False)
-        first, last = append_action(conversation, ids, logprobs)
-        if not stopped:  # closes the turn for the context; not something the model did
-            append_context(conversation, [self.tokenizer.eos_token_id])
-        return Response(text, "stop" if stopped else "length", first, last)
 
 
 def _draw(

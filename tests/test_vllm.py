@@ -1,0 +1,224 @@
+"""Generating through a server: the same tokens, no turn lost when it dies, nothing left behind.
+
+The server is one that speaks vLLM's protocol with transformers behind it; with `VLLM_PYTHON`, an
+interpreter that has vLLM, the tests of the client run against a real one as well.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkout import ROOT
+from tiny_model import TEXTS, TINY
+
+from agent.core.environment import CompetitionEnvironment, grade
+from agent.core.episode import EpisodeKey, EpisodeLimits
+from agent.core.journal import Journal
+from agent.core.local_model import LocalModel, SamplingSettings
+from agent.core.play import Rollout, play_episodes
+from agent.core.prompts import PromptManager
+from agent.core.records import Trajectory
+from agent.core.timing import Stopwatch
+from agent.training.warm_start import new_model, save_model, train_tokenizer
+from agent.wrappers.vllm_policy import VllmPolicy
+from agent.wrappers.vllm_server import UserServer, VllmServer, VllmSettings, ask
+
+SAMPLING = SamplingSettings(temperature=0.7, max_new_tokens=12, context_tokens=2048, batch_size=8)
+REAL = os.environ.get("VLLM_PYTHON", "")
+# One compute thread; chunked prefill with seeds kills the engine of vLLM's build for CPUs.
+CPU = (
+    *("--enforce-eager", "--dtype", "float32", "--no-enable-chunked-prefill"),
+    *("--max-num-batched-tokens", "2048", "--max-num-seqs", "8"),
+)
+PROTOCOL = VllmSettings("", 1, 1, 120.0, 2, ())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Heads as wide as vLLM's kernels want them."""
+    shape = replace(TINY, hidden_size=128, heads=2, feed_forward=128, context_tokens=2048)
+    tokenizer = train_tokenizer(TEXTS, shape.vocabulary)
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(new_model(tokenizer, shape), tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One that has the protocol server's `vllm`."""
+    script = tmp_path_factory.mktemp("bin") / "python"
+    folders = f"{ROOT / 'tests/protocol_server'}:{ROOT}"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH={folders} exec {sys.executable} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.fixture(scope="module", params=["protocol", "vllm"])
+def server(request, model: Path, interpreter: str, tmp_path_factory) -> Iterator[VllmServer]:
+    if request.param == "vllm" and not REAL:
+        pytest.skip("no real vLLM; VLLM_PYTHON may name an interpreter that has it")
+    settings = (
+        VllmSettings(REAL, 1, 1, 600.0, 2, CPU)
+        if request.param == "vllm"
+        else replace(PROTOCOL, python=interpreter)
+    )
+    log = tmp_path_factory.mktemp("server") / "vllm.log"
+    with VllmServer(model, SAMPLING.context_tokens, settings, log) as running:
+        yield running
+
+
+def play(policy, wine, runner, journal: Journal | None = None, **facts) -> list[Trajectory]:
+    limits = EpisodeLimits(4, 80, 600.0)
+    watch = Stopwatch("test", "vllm")
+    prompts = PromptManager("compact")
+    rollout = Rollout(policy, prompts, limits, 2, "limits", watch, journal, **facts)
+    worlds = [CompetitionEnvironment(wine, runner, grade, 20) for _ in range(6)]
+    return play_episodes(rollout, worlds, [EpisodeKey(0, 1, 0, n) for n in range(6)])
+
+
+def test_logprobs_are_those_of_the_sampled_tokens_at_the_sampling_temperature(server, model):
+    policy, local = VllmPolicy(model, SAMPLING, server.complete), LocalModel(model, SAMPLING)
+    context = local.tokenizer.encode("".join(TEXTS[:3]))
+    ids, logprobs = policy.sample(context, seed=5)
+    assert 0 < len(ids) <= SAMPLING.max_new_tokens
+    import torch
+
+    whole = torch.tensor([[*context, *ids]])
+    with torch.inference_mode():
+        logits = local.model(whole).logits[0, len(context) - 1 : -1].float()
+    expected = (logits / SAMPLING.temperature).log_softmax(-1)
+    own = expected[torch.arange(len(ids)), torch.tensor(ids)].numpy()
+    np.testing.assert_allclose(logprobs, own, atol=1e-4)
+
+
+def test_a_seed_gives_the_same_tokens_whoever_else_asks(server, model):
+    policy = VllmPolicy(model, SAMPLING, server.complete)
+    context = policy.tokenizer.encode(TEXTS[0])
+    alone = [policy.sample(context, seed)[0] for seed in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda seed: policy.sample(context, seed)[0], range(6)))
+    assert together == alone and len({tuple(ids) for ids in alone}) > 1
+
+
+def test_the_context_grows_by_ids_alone(server, model, wine, runner):
+    policy = VllmPolicy(model, SAMPLING, server.complete)
+    trajectories = play(policy, wine, runner)
+    assert [len(t.turns) for t in trajectories] == [4] * 6
+    for trajectory in trajectories:
+        for turn in trajectory.turns:
+            ids = trajectory.token_ids[turn.first_token : turn.last_token]
+            assert trajectory.action_mask[turn.first_token : turn.last_token].all()
+            text = policy.tokenizer.decode(ids, skip_special_tokens=False)
+            assert text.removesuffix(policy.tokenizer.eos_token) == turn.text
+        assert trajectory.policy == policy.name and trajectory.temperature == 0.7
+
+
+def test_a_server_killed_in_the_midst_costs_no_turn(server, model, wine, runner, tmp_path, capfd):
+    policy, turns = VllmPolicy(model, SAMPLING, server.complete), []
+
+    def kill(count: int) -> None:
+        turns.append(count)
+        if len(turns) == 7:
+            os.killpg(server.pid, signal.SIGKILL)
+
+    whole = play(policy, wine, runner)
+    with Journal(tmp_path / "journal", "one") as journal:
+        played = play(policy, wine, runner, journal, on_turns=kill)
+    assert len(turns) == 24 and "started again" in capfd.readouterr().out
+    assert [[turn.text for turn in t.turns] for t in played] == [
+        [turn.text for turn in t.turns] for t in whole
+    ]
+
+
+@pytest.fixture
+def own(model: Path, interpreter: str, tmp_path: Path) -> Callable[..., VllmServer]:
+    def make(**changes) -> VllmServer:
+        settings = replace(PROTOCOL, python=interpreter, **changes)
+        return VllmServer(model, SAMPLING.context_tokens, settings, tmp_path / "log/vllm.log")
+
+    return make
+
+
+def test_the_same_model_says_the_same_through_a_server(own, model, wine, runner):
+    with own() as server:
+        served = play(VllmPolicy(model, SAMPLING, server.complete), wine, runner)
+    local = play(LocalModel(model, SAMPLING), wine, runner)
+    for one, other in zip(served, local, strict=True):
+        assert one.token_ids.tolist() == other.token_ids.tolist()
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-5)
+
+
+def test_nothing_is_left_of_a_server(own):
+    with own() as server:
+        pid = server.pid
+        assert Path(f"/proc/{pid}").exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_server_that_dies_too_often_is_told_with_its_log(own, model, tmp_path):
+    with own(restarts=1) as server:
+        policy = VllmPolicy(model, SAMPLING, server.complete)
+        stop = threading.Event()
+
+        def keep_killing() -> None:
+            while not stop.is_set():
+                os.killpg(server.pid, signal.SIGKILL)
+                time.sleep(0.01)
+
+        policy.sample([1, 2], 0)
+        killer = threading.Thread(target=keep_killing)
+        killer.start()
+        with pytest.raises((RuntimeError, AssertionError), match=r"log/vllm\.log") as told:
+            for seed in range(1000):
+                policy.sample([1, 2], seed)
+        stop.set()
+        killer.join()
+    assert isinstance(told.value, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"options": ("--no-such-option",)}, r"could not start; see .*vllm\.log"),
+        ({"start_seconds": 0.2}, r"no answer within vllm\.start_seconds 0"),
+    ],
+)
+def test_a_server_that_does_not_come_up_is_told(own, changes, told):
+    with pytest.raises(RuntimeError, match=told), own(**changes):
+        pass
+
+
+def test_a_request_that_is_refused_is_no_reason_to_start_again(own, model, capfd):
+    short = replace(SAMPLING, context_tokens=4096)
+    with own() as server:
+        policy = VllmPolicy(model, short, server.complete)
+        with pytest.raises(RuntimeError, match=r"HTTP 400: .*longer than the context"):
+            policy.sample([1] * 2048, 0)
+        with pytest.raises(RuntimeError, match="HTTP 401"):
+            ask(server._url, "/v1/completions", "guess", {"model": "policy", "prompt": [1]})
+    assert "started again" not in capfd.readouterr().out
+
+
+def test_a_reply_without_ids_is_no_answer(model):
+    policy = VllmPolicy(model, SAMPLING, lambda request: {"choices": [{"text": "words"}]})
+    with pytest.raises(RuntimeError, match="lacks token ids or log-probs"):
+        policy.sample([1], 0)
+
+
+def test_a_users_server_is_asked_and_never_started(own, model, monkeypatch):
+    with own() as server:
+        monkeypatch.setenv("VLLM_API_KEY", server._key)
+        user = UserServer(server._url + "/", "policy")
+        ids, _ = VllmPolicy(model, SAMPLING, user.complete).sample([1, 2, 3], 0)
+        assert ids == VllmPolicy(model, SAMPLING, server.complete).sample([1, 2, 3], 0)[0]
+        url = server._url
+    with pytest.raises(RuntimeError, match=rf"vllm\.server: {url}: .*is it running"):
+        UserServer(url, "policy").complete({"prompt": [1]})
