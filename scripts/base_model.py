@@ -14,11 +14,12 @@ import tyro
 from agent.core.competition import Competition
 from agent.core.errors import one_line_errors
 from agent.core.files import check_free, unfinished, write_text
-from agent.core.local_model import LocalModel, SamplingSettings
+from agent.core.local_model import SamplingSettings
 from agent.core.model_folder import fetch_model
 from agent.core.records import Trajectory
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
+from agent.policy import open_policy
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
@@ -49,7 +50,8 @@ class BaseModelSettings:
 @dataclass(frozen=True)
 class Arguments:
     config: str
-    """YAML file, or inline JSON: base_model, warm_start, teacher, sampling, episode, sandbox"""
+    """YAML file, or inline JSON: base_model, warm_start, teacher, sampling, episode, environment,
+    sandbox, vllm"""
     output_dir: Path
     """folder of the model; gate.json inside it says how many of its programs were valid"""
     competitions_dir: Path = Path("results/competitions")
@@ -116,15 +118,18 @@ def _play(
     arguments: Arguments,
     stopwatch: Stopwatch,
 ) -> list[Trajectory]:
-    return play(
-        LocalModel(arguments.output_dir, section(config, "sampling", SamplingSettings)),
-        deal_competitions(known, episodes, 0),
-        episode_keys(0, 0, 0, episodes),
-        sandbox,
-        section(config, "episode", EpisodeSettings),
-        arguments.workers,
-        stopwatch,
-    )
+    sampling = section(config, "sampling", SamplingSettings)
+    log = arguments.output_dir.with_suffix(".vllm.log")
+    with open_policy(arguments.output_dir, sampling, config, log) as model:
+        return play(
+            model,
+            deal_competitions(known, episodes, 0),
+            episode_keys(0, 0, 0, episodes),
+            sandbox,
+            section(config, "episode", EpisodeSettings),
+            arguments.workers,
+            stopwatch,
+        )
 
 
 def _check_gate(facts: dict[str, float], settings: BaseModelSettings, folder: Path) -> None:

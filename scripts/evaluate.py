@@ -1,5 +1,6 @@
 """Play evaluation episodes with a model and grade them on the final half of the answers."""
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.core.local_model import LocalModel, SamplingSettings
+from agent.core.local_model import SamplingSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import write_trajectories
 from agent.evaluation.files import write_csv
 from agent.grading import score_episodes, turn_rows
+from agent.policy import open_policy
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
@@ -40,7 +42,7 @@ class Arguments:
     model_path: Path
     """folder of the model to evaluate: a base model or a checkpoint"""
     config: str
-    """YAML file, or inline JSON: sampling, episode, sandbox, and evaluation for its temperature"""
+    """YAML file, or inline JSON: sampling, episode, environment, sandbox, vllm; and evaluation"""
     output_dir: Path
     """folder that receives episodes.parquet, scores.csv and turns.csv"""
     temperature: float | None = None
@@ -73,34 +75,37 @@ def main(arguments: Arguments) -> None:
     limits = section(config, "sandbox", SandboxSettings)
     names = arguments.competitions or find_competitions(folder, "held_out")
     folders = [folder / name for name in names]
-    with open_sandbox(limits, environment.engine, folders) as sandbox:
+    sampling = _sampling(config, arguments.temperature)
+    with ExitStack() as opened:
+        sandbox = opened.enter_context(open_sandbox(limits, environment.engine, folders))
         with stopwatch.phase("import"):
             known = open_competitions(folder, names, environment.told)
-            model = LocalModel(arguments.model_path, _sampling(config, arguments.temperature))
+            policy = open_policy(arguments.model_path, sampling, config, output / "vllm.log")
+            model = opened.enter_context(policy)
         episodes = arguments.num_episodes * len(known)
         keys = episode_keys(arguments.sampling_seed, arguments.iteration, 0, episodes)
         settled = [config, asdict(keys[0]), episodes, arguments.temperature]
         file = output / "episodes.parquet"
-        with journal_beside(file, model.name, folders, settled) as journal:
-            played = play(
-                model,
-                deal_competitions(known, episodes, 0),
-                keys,
-                sandbox,
-                section(config, "episode", EpisodeSettings),
-                arguments.workers,
-                stopwatch,
-                journal,
-            )
-            origin = (arguments.policy, arguments.seed, arguments.iteration)
-            with stopwatch.phase("grade"):
-                judged = open_competitions(folder, names, environment.judged)
-                scores = score_episodes(played, dict(zip(names, judged, strict=True)), *origin)
-            with stopwatch.phase("write"):
-                write_trajectories(file, played, facts={})
-                write_csv(output / "turns.csv", turn_rows(played, *origin, "evaluation"))
-                write_csv(output / "scores.csv", scores)
-                journal.discard()
+        journal = opened.enter_context(journal_beside(file, model.name, folders, settled))
+        played = play(
+            model,
+            deal_competitions(known, episodes, 0),
+            keys,
+            sandbox,
+            section(config, "episode", EpisodeSettings),
+            arguments.workers,
+            stopwatch,
+            journal,
+        )
+        origin = (arguments.policy, arguments.seed, arguments.iteration)
+        with stopwatch.phase("grade"):
+            judged = open_competitions(folder, names, environment.judged)
+            scores = score_episodes(played, dict(zip(names, judged, strict=True)), *origin)
+        with stopwatch.phase("write"):
+            write_trajectories(file, played, facts={})
+            write_csv(output / "turns.csv", turn_rows(played, *origin, "evaluation"))
+            write_csv(output / "scores.csv", scores)
+            journal.discard()
     stopwatch.write(arguments.timing)
     print(f"{episodes} episodes, mean score {scores['score'].mean():.3f}, in {output}")
 

@@ -1,15 +1,17 @@
 """Play training episodes with a model and record every token, program and score as a shard."""
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.core.local_model import LocalModel, SamplingSettings
+from agent.core.local_model import SamplingSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import write_trajectories
+from agent.policy import open_policy
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
@@ -30,7 +32,7 @@ class Arguments:
     model_name: Path
     """folder of the model that plays: a base model or a checkpoint"""
     config: str
-    """YAML file, or inline JSON, with the sections sampling, episode and sandbox"""
+    """YAML file, or inline JSON: sampling, episode, environment, sandbox, vllm"""
     output_dir: Path
     """folder that receives shard<SHARD>.parquet"""
     num_episodes: int = 10
@@ -65,28 +67,35 @@ def main(arguments: Arguments) -> None:
     environment = section(config, "environment", EnvironmentSettings)
     names = arguments.competitions or find_competitions(folder, "train")
     folders = [folder / name for name in names]
-    with open_sandbox(settings, environment.engine, folders, arguments.executions_from) as sandbox:
+    shard = arguments.output_dir / f"shard{arguments.shard}.parquet"
+    sampling = section(config, "sampling", SamplingSettings)
+    with ExitStack() as opened:
+        sandbox = opened.enter_context(
+            open_sandbox(settings, environment.engine, folders, arguments.executions_from)
+        )
         with stopwatch.phase("import"):
             known = open_competitions(folder, names, environment.told)
-            model = LocalModel(arguments.model_name, section(config, "sampling", SamplingSettings))
-        keys = episode_keys(arguments.seed, arguments.iteration, arguments.shard, episodes)
-        shard = arguments.output_dir / f"shard{arguments.shard}.parquet"
-        settled = [config, asdict(keys[0]), episodes, arguments.first_episode]
-        with journal_beside(shard, model.name, folders, settled) as journal:
-            trajectories = play(
-                model,
-                deal_competitions(known, episodes, arguments.first_episode),
-                keys,
-                sandbox,
-                section(config, "episode", EpisodeSettings),
-                arguments.workers,
-                stopwatch,
-                journal,
+            policy = open_policy(
+                arguments.model_name, sampling, config, shard.with_suffix(".vllm.log")
             )
-            with stopwatch.phase("write"):
-                write_trajectories(shard, trajectories, facts={})
-                save_executions(arguments.executions_to, sandbox, settings)
-                journal.discard()
+            model = opened.enter_context(policy)
+        keys = episode_keys(arguments.seed, arguments.iteration, arguments.shard, episodes)
+        settled = [config, asdict(keys[0]), episodes, arguments.first_episode]
+        journal = opened.enter_context(journal_beside(shard, model.name, folders, settled))
+        trajectories = play(
+            model,
+            deal_competitions(known, episodes, arguments.first_episode),
+            keys,
+            sandbox,
+            section(config, "episode", EpisodeSettings),
+            arguments.workers,
+            stopwatch,
+            journal,
+        )
+        with stopwatch.phase("write"):
+            write_trajectories(shard, trajectories, facts={})
+            save_executions(arguments.executions_to, sandbox, settings)
+            journal.discard()
     stopwatch.write(arguments.timing)
     print(f"{episodes} episodes in {shard}")
 

@@ -19,6 +19,7 @@ ALLOWED = {
     "agent.wrappers": {"agent.core"},
     "agent.training": {"agent.core", "agent.wrappers"},
     "agent.grading": {"agent.core"},
+    "agent.policy": {"agent.core", "agent.wrappers"},
     "agent.rollout": {
         "agent.core",
         "agent.sandbox",
@@ -40,9 +41,11 @@ OUTSIDE = {
     "agent.competitions": {"scipy", "sklearn", "statsmodels"},
     "agent.wrappers": set(),
     "agent.wrappers.mledojo_": {"mledojo"},
+    "agent.wrappers.vllm_": {"transformers"},
     "agent.wrappers.verl_": {"safetensors", "tensordict", "torch", "transformers", "verl"},
     "agent.training": {"safetensors", "tokenizers", "torch", "tqdm", "transformers"},
     "agent.grading": set(),
+    "agent.policy": set(),
     "agent.rollout": set(),
 }
 SCRIPTS_MAY = {"tyro", "wandb"}

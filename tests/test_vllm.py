@@ -4,19 +4,23 @@ The server is one that speaks vLLM's protocol with transformers behind it; with 
 interpreter that has vLLM, the tests of the client run against a real one as well.
 """
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from checkout import ROOT
+from test_bad_input import settings
 from tiny_model import TEXTS, TINY
 
 from agent.core.environment import CompetitionEnvironment, grade
@@ -27,6 +31,7 @@ from agent.core.play import Rollout, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Trajectory
 from agent.core.timing import Stopwatch
+from agent.core.trajectories import read_trajectories
 from agent.training.warm_start import new_model, save_model, train_tokenizer
 from agent.wrappers.vllm_policy import VllmPolicy
 from agent.wrappers.vllm_server import UserServer, VllmServer, VllmSettings, ask
@@ -170,18 +175,18 @@ def test_a_server_that_dies_too_often_is_told_with_its_log(own, model, tmp_path)
 
         def keep_killing() -> None:
             while not stop.is_set():
-                os.killpg(server.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError, AssertionError):  # between two of them
+                    os.killpg(server.pid, signal.SIGKILL)
                 time.sleep(0.01)
 
         policy.sample([1, 2], 0)
         killer = threading.Thread(target=keep_killing)
         killer.start()
-        with pytest.raises((RuntimeError, AssertionError), match=r"log/vllm\.log") as told:
+        with pytest.raises(RuntimeError, match=r"log/vllm\.log"):
             for seed in range(1000):
                 policy.sample([1, 2], seed)
         stop.set()
         killer.join()
-    assert isinstance(told.value, RuntimeError)
 
 
 @pytest.mark.parametrize(
@@ -222,3 +227,24 @@ def test_a_users_server_is_asked_and_never_started(own, model, monkeypatch):
         url = server._url
     with pytest.raises(RuntimeError, match=rf"vllm\.server: {url}: .*is it running"):
         UserServer(url, "policy").complete({"prompt": [1]})
+
+
+def test_a_shard_is_played_through_a_server_of_its_own(
+    model, interpreter, competition_folder, tmp_path
+):
+    config = settings(sampling={"context_tokens": 2048, "max_new_tokens": 12})
+    config["vllm"] = asdict(replace(PROTOCOL, python=interpreter))
+    shards = []
+    for name, vllm in (("served", config["vllm"]), ("local", None)):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(config | {"vllm": vllm}))
+        options = ["--model-name", model, "--config", tmp_path / f"{name}.yaml"]
+        options += ["--competitions-dir", competition_folder, "--num-episodes", "2"]
+        options += ["--competitions", "engel-mae-outliers", "--output-dir", tmp_path / name]
+        command = [sys.executable, "scripts/generate_trajectories.py", *map(str, options)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        shards.append(read_trajectories(tmp_path / name / "shard0.parquet"))
+    assert (tmp_path / "served/shard0.vllm.log").exists()
+    assert not (tmp_path / "local/shard0.vllm.log").exists()
+    for served, local in zip(*shards, strict=True):
+        assert served.token_ids.tolist() == local.token_ids.tolist()

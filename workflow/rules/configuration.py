@@ -105,6 +105,7 @@ def _other_problems(config: Config) -> Iterator[Problem]:
         yield ("episode", "prompts"), f"no file {prompts_file(config)}; give a YAML file or default"
     yield from _competition_problems(Path(config["competitions"]))
     yield from _mle_dojo_problems(config)
+    yield from _vllm_problems(config)
 
 
 def _base_model_problems(config: Config) -> Iterator[Problem]:
@@ -216,6 +217,21 @@ def _mle_dojo_problems(config: Config) -> Iterator[Problem]:
             )
         elif name not in embedded and config["mle_dojo"] is None:
             yield ("mle_dojo",), f"null, but {path} names {name}: say where MLE-Dojo's checkout is"
+
+
+def _vllm_problems(config: Config) -> Iterator[Problem]:
+    """Every job that samples must have the GPUs that its server uses."""
+    if config["vllm"] is None:
+        return
+    used = config["vllm"]["tensor_parallel"] * config["vllm"]["data_parallel"]
+    for job in ("base_model", "rollouts", "evaluation"):
+        given = config["resources"][job]["gpu"]
+        if given not in (0, used):
+            yield (
+                ("resources", job, "gpu"),
+                f"{given}, but vllm.tensor_parallel times vllm.data_parallel is {used}: make them "
+                "equal",
+            )
 
 
 def _any_of(words: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ rule evaluate:
         temperature=config["evaluation"]["temperature"],
         episodes=evaluation_episodes,
         sampling_seed=sampling_seed,
-        settings=sections("sampling", "episode", "environment", "sandbox"),
+        settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
         code=fingerprint("evaluate", PROMPTS),
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "

@@ -25,7 +25,14 @@ rule base_model:
     params:
         names=names("train"),
         settings=sections(
-            "base_model", "warm_start", "teacher", "sampling", "episode", "environment", "sandbox"
+            "base_model",
+            "warm_start",
+            "teacher",
+            "sampling",
+            "episode",
+            "environment",
+            "sandbox",
+            "vllm",
         ),
         # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
         code=fingerprint("base_model", PROMPTS, without=("agent/training/rewards.py",)),
@@ -64,7 +71,7 @@ rule generate_trajectories:
         names=names("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
-        settings=sections("sampling", "episode", "environment", "sandbox"),
+        settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
         code=fingerprint("generate_trajectories", PROMPTS),
     shell:
         "python scripts/generate_trajectories.py --model-name {input.model} "
