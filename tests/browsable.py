@@ -114,23 +114,22 @@ def write_evaluation(folder: Path, tokenizer: Tokenizer, seed: int, iteration: i
         second = turn(program(f"model = '{policy} {number}'"), position)
         changes = {"competition": name, "episode": number, "iteration": iteration}
         played.append(episode(tokenizer, [first, second], **changes))
-        facts = (policy, seed, iteration, "held_out", name, "data", "regression", number)
-        rest = (
-            position + 0.01,
-            0.0,
-            0.0,
-            position + 0.01,
-            position,
-            10 * position,
-            2,
-            2 - crashes,
-            2,
-            "max_turns",
-        )
-        rows.append((*facts, *rest))
+        row = {
+            "policy": policy,
+            "seed": seed,
+            "iteration": iteration,
+            "group": "held_out",
+            "competition": name,
+            "episode": number,
+            "score": position + 0.01,
+            "first_score": 0.0,
+            "executions": 2,
+            "valid_submissions": 2 - crashes,
+        }
+        rows.append(row)
     folder.mkdir(parents=True)
     write_trajectories(folder / "episodes.parquet", played, {})
-    pd.DataFrame(rows, columns=SCORE_COLUMNS).to_csv(folder / "scores.csv", index=False)
+    write_scores(folder / "scores.csv", rows)
 
 
 def hostile_turns() -> list[Turn]:
@@ -160,15 +159,18 @@ def write_study(folder: Path) -> None:
         if iteration == 2:
             played.append(episode(tokenizer, hostile_turns(), **origin, iteration=2, episode=4))
         write_trajectories(shard, played, {})
-    yardsticks = pd.DataFrame(
-        [
-            (policy, 0, 0, "held_out", name, "data", "regression", 0, 0.3)
-            for policy in ("dummy", "fixed_portfolio")
-            for name in COMPETITIONS
-        ],
-        columns=SCORE_COLUMNS[:9],
-    ).reindex(columns=SCORE_COLUMNS)
-    yardsticks.to_csv(folder / "evaluation/yardsticks.csv", index=False)
+    rows = [
+        {"policy": policy, "group": "held_out", "competition": name, "score": 0.3}
+        for policy in ("dummy", "fixed_portfolio")
+        for name in COMPETITIONS
+    ]
+    origin = {"seed": 0, "iteration": 0, "episode": 0}
+    write_scores(folder / "evaluation/yardsticks.csv", [row | origin for row in rows])
+
+
+def write_scores(path: Path, rows: list[dict[str, object]]) -> None:
+    """As evaluation writes them; what the page does not read is left empty."""
+    pd.DataFrame(rows).reindex(columns=SCORE_COLUMNS).to_csv(path, index=False)
 
 
 def build(study: Path, page: Path) -> str:

@@ -1,7 +1,8 @@
-"""What several test modules share: a few small competitions, one fork server, one tiny model."""
+"""What several test modules share: small competitions, a fork server, a tiny model, a browser."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,34 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_model import write_tiny_model  # only tests that need a model pay for the import
 
     return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from browsing import start_chromium  # only tests that need a web browser pay for the import
+
+    with start_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Opens pages, of which none may complain or ask for anything beside its folder."""
+    from browsing import watched_pages
+
+    with watched_pages(chromium) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small study's trajectory browser."""
+    from browsable import build, write_study
+
+    folder = tmp_path_factory.mktemp("study")
+    write_study(folder)
+    build(folder, folder / "page")
+    return folder / "page"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from agent.browser.tokens import Tokens
 from agent.core.files import unfinished
 
 PAGE = Path(__file__).with_name("page")
+STYLES = ("style", "episode", "screens")
 SCRIPTS = (
     "dom",
     "store",
@@ -131,7 +132,7 @@ def _json(content: Any) -> str:
 
 
 def _document(study: str) -> str:
-    style = (PAGE / "style.css").read_text()
+    style = "".join((PAGE / f"{name}.css").read_text() for name in STYLES)
     script = "".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
     parts = {
         "study": html.escape(study),
