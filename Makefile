@@ -1,6 +1,7 @@
 # make demo   set up .venv and run the embedded study to its report      (CORES=n, default all)
 # make test   set up .venv and run every test
 # make attacks   what this machine's sandbox withstands; ends with one line of JSON for each tier
+# make test-containers   builds the container images and runs the miniature study in them, as root (ATTACKS=1: every attack)
 # make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
 # make plan   what a study will cost before it runs     (CONFIG=config/mle_dojo.yaml, MEASURED=…)
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
@@ -14,13 +15,14 @@ TORCH_INDEX ?=
 STUDY ?= results/embedded
 CONFIG ?= config/config.yaml
 MEASURED ?=
+ATTACKS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 # One thread per process: parallelism is between jobs, and thread counts must not change results.
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test attacks parity plan competitions benchmarks install clean
+.PHONY: demo test test-containers attacks parity plan competitions benchmarks install clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -32,6 +34,9 @@ demo: install
 
 test: install
 	$(ENVIRONMENT) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-containers: install
+	$(ENVIRONMENT) PYTHONPATH=tests:workflow/rules $(BIN)/python -m containers --attacks-every $(ATTACKS)
 
 attacks: install
 	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m attacks

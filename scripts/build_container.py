@@ -20,6 +20,8 @@ SOURCES = (
     *("index-url", "extra-index-url", "find-links", "no-index", "trusted-host"),
     *("cert", "client-cert", "proxy", "timeout", "default-timeout", "retries"),
 )
+# In a twentieth of gzip's time, to the same size; read by Linux 4.14 and by Apptainer itself.
+COMPRESSION = "-comp zstd -Xcompression-level 3"
 NETWORK = ("http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
@@ -36,13 +38,15 @@ def main(definition: Path, base: str, output: Path) -> None:
     settings = pip_settings() | network
     bound = bound_folders(settings)
     bootstrap, _, source = base.rpartition("://")
+    if not bootstrap and not Path(source).exists():
+        raise ValueError(f"container_base: no file or folder {source}; an address has a scheme://")
     arguments = {
         "bootstrap": bootstrap or "localimage",
         "base": source,
         "commit": commit(),
         "mounts": " ".join(map(str, bound)),
     }
-    command = ["apptainer", "build", "--force"]
+    command = ["apptainer", "build", "--force", "--mksquashfs-args", COMPRESSION]
     command += [part for pair in arguments.items() for part in ("--build-arg", "=".join(pair))]
     command += [part for folder in bound for part in ("--bind", f"{folder}:{folder}:ro")]
     passed_on = {f"APPTAINERENV_{name}": value for name, value in settings.items()}

@@ -90,6 +90,7 @@ def summary(
 ) -> str:
     """One JSON line."""
     counts = Counter(verdicts.values())
+    tried = [attack for attack in possible() if attack.name in control]
     return json.dumps(
         {
             "tier": tier,
@@ -98,7 +99,7 @@ def summary(
             "succeeded": counts["succeeded"],
             "harmful": len(harmful(tier, verdicts)),
             "timed_out": counts["timed_out"],
-            "control_attacks": len(possible()),
+            "control_attacks": len(tried),
             "control_succeeded": Counter(control.values())["succeeded"],
             "legitimate": played,
             "legitimate_failed": len(failed),

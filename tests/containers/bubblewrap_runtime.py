@@ -15,7 +15,12 @@ from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = ".singularity.d/env/90-environment.sh"
-BUILD = {"--force": 0, "--build-arg": 1, "--bind": 1}  # options, and how many values they take
+BUILD = {
+    "--force": 0,
+    "--build-arg": 1,
+    "--bind": 1,
+    "--mksquashfs-args": 1,
+}  # options, and how many values they take
 EXEC = {"--home": 1, "--bind": 1, "--pwd": 1, "--nv": 0, "--quiet": 0, "--silent": 0}
 
 

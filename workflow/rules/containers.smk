@@ -23,8 +23,13 @@ rule build_container:
         "../../envs/analysis.yaml"
     container:
         None
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
-        base=config["container_base"],
+        # From a function of the input, which Snakemake does not track: an image on another base is
+        # as good, and the next run need not name the base again.
+        base=lambda wildcards, input: config["container_base"],
     shell:
         "python scripts/build_container.py --definition {input.definition} --base {params.base:q} "
         "--output {output.image} > {log} 2>&1"
