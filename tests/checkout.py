@@ -77,3 +77,11 @@ def jobs_to_run(summary: Iterable[str]) -> set[str]:
     logs = {row[3].partition("/logs/")[2] for row in pending}
     timings = {row[0].partition("/timing/")[2] for row in pending if row[3] == "-"}
     return {str(Path(name).with_suffix("")) for name in logs | timings if name}
+
+
+def reproducible_files(folder: Path) -> list[Path]:
+    """What a study leaves that must be the same on any machine, byte for byte."""
+    patterns = ("*.csv", "tables/*", "figures/*", "**/metrics.json", "**/*.safetensors")
+    results = folder / "results/smoke"
+    found = [path for pattern in patterns for path in sorted(results.glob(pattern))]
+    return [path for path in found if path.stem != "time_split"]

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from checkout import ROOT, configure, copy_repository, jobs_to_run, replace_in, run, snakemake
+from checkout import (
+    ROOT,
+    configure,
+    copy_repository,
+    jobs_to_run,
+    replace_in,
+    reproducible_files,
+    run,
+    snakemake,
+)
 
 FIGURES = (
     "plot_learning_curves",
@@ -123,12 +132,7 @@ def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Pat
         shutil.copytree(study / "results" / prepared, folder / "results" / prepared)
     done = snakemake(folder, "--cores", "1", "--quiet", "rules")
     assert done.returncode == 0, done.stderr[-4000:]
-    compared = [
-        path
-        for pattern in ("*.csv", "tables/*", "figures/*", "**/metrics.json", "**/*.safetensors")
-        for path in sorted((study / "results/smoke").glob(pattern))
-        if path.stem != "time_split"
-    ]
+    compared = reproducible_files(study)
     assert len(compared) > 25
     for path in compared:
         again = folder / path.relative_to(study)

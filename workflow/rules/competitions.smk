@@ -14,7 +14,7 @@ rule prepare_competition:
         "../../envs/rollouts.yaml"
     resources:
         mem_mb=growing(1000),
-        runtime=growing(10),
+        runtime=growing(4),
     params:
         folder=subpath(output.facts, parent=True),
         code=fingerprint("prepare_competition"),
