@@ -34,3 +34,15 @@ rule all:
         rules.build_trajectory_browser.output,
         published(SEEDS, ITERATIONS) if config["training"]["wandb_project"] else [],
         [*rules.tabulate_audits.output, *rules.tabulate_benchmark.output] if BENCHMARK else [],
+
+
+rule baseline:
+    """The base model, played and graded on the held-out competitions."""
+    input:
+        held_out_scores(0),
+
+
+rule training:
+    """Every run up to its last checkpoint."""
+    input:
+        [checkpoint(seed, ITERATIONS[-1]) for seed in SEEDS],

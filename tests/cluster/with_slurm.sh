@@ -67,6 +67,7 @@ ClusterName=test
 SlurmctldHost=node(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=20
 CredType=cred/munge
 StateSaveLocation=/var/spool/slurmctld
 SlurmdSpoolDir=/var/spool/slurmd
@@ -92,8 +93,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 GresTypes=gpu
 NodeName=node NodeAddr=127.0.0.1 CPUs=8 RealMemory=32000 Gres=gpu:fake:2
-PartitionName=standard Nodes=node Default=YES MaxTime=60
-PartitionName=accelerated Nodes=node MaxTime=60
+PartitionName=standard Nodes=node Default=YES MaxTime=120
+PartitionName=accelerated Nodes=node MaxTime=120
 END
 }
 

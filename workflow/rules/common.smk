@@ -66,7 +66,7 @@ def growing(amount):
 
 
 # Statistics, tables and figures take seconds.
-LIGHT = {"mem_mb": growing(1000), "runtime": growing(10)}
+LIGHT = {"mem_mb": growing(1000), "runtime": growing(4)}
 
 
 def threads_of(job):

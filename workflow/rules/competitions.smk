@@ -17,7 +17,7 @@ rule prepare_competition:
         image_file("competitions")
     resources:
         mem_mb=growing(1000),
-        runtime=growing(10),
+        runtime=growing(4),
     params:
         folder=subpath(output.facts, parent=True),
         code=fingerprint("prepare_competition"),
