@@ -14,7 +14,8 @@ from images import FAMILIES, digest, extras, image_file
 
 DEFINITIONS = {family: (ROOT / f"containers/{family}.def").read_text() for family in FAMILIES}
 # What runs without containers, each with the reason.
-OUTSIDE = {"all": "runs nothing", "containers": "runs nothing", "build_container": "makes them"}
+TARGETS = ("all", "baseline", "training", "containers")
+OUTSIDE = dict.fromkeys(TARGETS, "runs nothing") | {"build_container": "makes them"}
 IMAGE = re.compile(r"containers/(\w+)-[0-9a-f]{8}\.sif")
 
 

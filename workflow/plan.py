@@ -1,7 +1,7 @@
 """What a study will cost before anything of it runs: jobs, core-hours, GPU-hours, memory, disk.
 
     python workflow/plan.py config/mle_dojo.yaml
-    python workflow/plan.py config/qwen7b.yaml --measured config/pilot.yaml
+    python workflow/plan.py config/mle_dojo.yaml --measured config/pilot.yaml --jobs
 
 Jobs that were measured (`benchmark:` files of the same study, or of a smaller one that was run)
 say how long the others take; without any, a job counts with all the time it asks for.
@@ -85,6 +85,7 @@ def _job(job: Any, config: dict[str, Any], waits_for: tuple[int, ...]) -> Job:
         asked_seconds=60.0 * asked.get("runtime", 0),
         disk_mb=float(asked.get("disk_mb", 0)),
         waits_for=waits_for,
+        wildcards=" ".join(str(value) for value in job.wildcards),
         **measured,
     )
 
@@ -123,18 +124,28 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+def _line(job: Job, seconds: float) -> str:
+    name = f"{job.rule} {job.wildcards}".strip()
+    asked = f"{job.threads} cores, {job.gpus} GPUs, {job.memory_mb:,.0f} MB"
+    return f"{name}: {asked}, {seconds / 60:,.1f} of {job.asked_seconds / 60:,.0f} minutes"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="configuration of the study")
     parser.add_argument("--measured", type=Path, help="configuration of a study that was run")
+    parser.add_argument("--jobs", action="store_true", help="every job by itself, too")
     options = parser.parse_args()
     os.chdir(ROOT)
     jobs, to_run = read_jobs(options.config)
     estimates = fit(read_jobs(options.measured)[0] if options.measured else jobs)
+    seconds = expected_seconds(to_run, estimates)
+    if options.jobs:
+        print("\n".join(map(_line, to_run, seconds)))
     table = tabulate(to_run, estimates)
     shown = table.to_string(index=False, float_format=lambda value: f"{value:,.1f}")
     print(shown if len(table) else "nothing to run")
-    hours = longest_chain(to_run, expected_seconds(to_run, estimates)) / 3600
+    hours = longest_chain(to_run, seconds) / 3600
     print(
         f"plan of {options.config}: {len(to_run):,} jobs, {table['core_hours'].sum():,.1f} "
         f"core-hours, {table['gpu_hours'].sum():,.1f} GPU-hours, "

@@ -30,6 +30,7 @@ class Job:
     asked_seconds: float
     disk_mb: float  # what its outputs are thought to take
     waits_for: tuple[int, ...]  # indices of jobs
+    wildcards: str = ""
     seconds: float | None = None  # measured
     peak_mb: float | None = None  # measured, of memory
     written_mb: float | None = None  # measured, of outputs
