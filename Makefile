@@ -5,6 +5,9 @@
 # make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
 # make plan   what a study will cost before it runs     (CONFIG=config/mle_dojo.yaml, MEASURED=…)
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
+# make resume   go on after a kill or a crash, on one machine or, with PROFILE=slurm, on a cluster
+# make cluster-check   what this cluster offers, and what to write into slurm/config.yaml
+# make test-cluster   a study through `snakemake --profile slurm` on a SLURM started here; root, Debian
 #
 # On a machine without a GPU, point TORCH_INDEX at PyTorch's CPU wheel index to avoid gigabytes of
 # CUDA libraries:  make demo TORCH_INDEX=<address of the index>
@@ -22,7 +25,12 @@ BIN := $(VENV)/bin
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-containers attacks parity plan competitions benchmarks install clean
+# How make resume calls Snakemake, as in OPTIONS="--configfile config/mle_dojo.yaml".
+PROFILE ?=
+OPTIONS ?=
+
+.PHONY: demo test test-containers test-cluster attacks parity plan resume cluster-check competitions \
+	benchmarks install clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -49,6 +57,17 @@ parity: install
 
 plan: install
 	@$(ENVIRONMENT) $(BIN)/python workflow/plan.py $(CONFIG) $(if $(MEASURED),--measured $(MEASURED))
+
+resume: install
+	$(ENVIRONMENT) $(BIN)/python scripts/resume.py -- \
+		$(if $(PROFILE),--profile $(PROFILE),--cores $(CORES)) $(OPTIONS)
+
+cluster-check: install
+	@$(ENVIRONMENT) $(BIN)/python scripts/check_cluster.py
+
+test-cluster: install
+	$(ENVIRONMENT) tests/cluster/with_slurm.sh $(BIN)/pytest -vv --exitfirst tests/cluster
+	@echo "test-cluster: passed; nothing is left of the cluster"
 
 benchmarks: install
 	$(ENVIRONMENT) $(BIN)/python -m benchmarks

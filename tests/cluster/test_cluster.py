@@ -10,7 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
-from checkout import reproducible_files
+import pytest
+from checkout import ROOT, reproducible_files
 
 from slurm import SMALL, STUDY, call, clone, environment, jobs, queued, running, start, wait
 
@@ -147,6 +148,33 @@ def test_two_gpus_run_two_jobs_and_the_third_waits(small: Started) -> None:
     assert [job.partition for job in sent] == ["accelerated"] * 3
     assert {job.allocated["gres/gpu"] for job in sent} == {"1"}
     assert {job.partition for job in jobs(small[0], "rule_late")} == {"standard"}
+
+
+def test_a_job_costs_seconds_and_a_group_less(
+    small: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """slurm/README.md states what this prints. A job of ten minutes may lose 30 seconds."""
+    folder, _ = small
+    members = [f"brief{number}.txt" for number in range(2, 10)]
+    profile = ["snakemake", "--profile", "slurm", *SMALL]
+    call(folder, *profile, "brief0.txt", "brief1.txt")
+    call(folder, *profile, *members, "--groups", "brief=brief", "--group-components", "brief=8")
+    *alone, group = [job.ended - job.started for job in jobs(folder, "rule_brief")]
+    one, eight = max(alone) - 1, group - len(members)
+    with capsys.disabled():
+        print(f"\noverhead: {one:.0f} s for a job of SLURM, {eight:.0f} s for a group of eight")
+    assert one < 30 and eight < 8 * one
+
+
+def test_the_profile_works_without_accounting(tmp_path: Path, site_values: str) -> None:
+    """The last test: it takes SLURM's accounting away."""
+    call(tmp_path, f"{ROOT}/tests/cluster/without_accounting.sh")
+    values = site_values.replace("slurm_account:", "# slurm_account:")
+    folder = clone(tmp_path / "clone", values)
+    call(folder, "snakemake", "--profile", "slurm", *SMALL, "gpu0.txt", "brief0.txt")
+    assert (folder / "gpu0.txt").read_text().startswith("0 ")
+    assert (folder / "brief0.txt").exists()
+    assert subprocess.run(["sacct"], check=False).returncode != 0
 
 
 def submit(folder: Path, *options: str) -> str:

@@ -1,3 +1,4 @@
+import functools
 import json
 import shlex
 import sys
@@ -42,6 +43,7 @@ wildcard_constraints:
     group="train|validation|held_out",
 
 
+@functools.cache
 def names(group):
     """Competitions of one group, in the order of the table."""
     return COMPETITIONS.loc[COMPETITIONS["group"] == group, "competition"].tolist()

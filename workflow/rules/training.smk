@@ -44,9 +44,9 @@ rule base_model:
 
 rule generate_trajectories:
     """Play one shard of an iteration's training episodes."""
+    # The base model has waited for the competitions; to name them again would take planning long.
     input:
         model=playing_model,
-        competitions=prepared("train"),
         executions=earlier_executions,
         image=image_needed("rollouts"),
     output:
