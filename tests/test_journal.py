@@ -212,15 +212,15 @@ def test_a_warned_job_finishes_the_program_that_runs_and_begins_no_other(wine, r
 
 
 def test_warnings_are_noted_and_handlers_put_back():
-    before = signal.getsignal(signal.SIGUSR1)
+    before = signal.getsignal(signal.SIGURG)
     with stop_on_warning() as warned:
         assert not warned.is_set()
-        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGURG)
         assert warned.wait(5.0)
-    assert signal.getsignal(signal.SIGUSR1) == before
+    assert signal.getsignal(signal.SIGURG) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGURG])
 def test_a_shard_goes_on_after_a_signal(tmp_path, tiny_model, competition_folder, number):
     changes = {"sampling": {"context_tokens": 8192}, "episode": {"max_turns": 40}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings(**changes)))

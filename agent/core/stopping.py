@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-WARNINGS = (signal.SIGTERM, signal.SIGUSR1)  # kill, time limit; `sbatch --signal=USR1@...`
+# What asks a job to end, and what SLURM sends some time before (`sbatch --signal=URG@...`). SLURM
+# signals every process of a job; SIGURG is nothing to the others, nor to jobs that do not heed it.
+WARNINGS = (signal.SIGTERM, signal.SIGURG)
 
 
 class StoppedEarlyError(RuntimeError):

@@ -107,9 +107,10 @@ def playing_model(wildcards):
 
 def earlier_executions(wildcards):
     """What a run has executed so far on training competitions, the base model's warm start first."""
+    remembered = config["sandbox"]["remember_programs"]
     shards = expand(
         f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/executions/shard{{shard}}.parquet",
-        iteration=range(1, int(wildcards.iteration)),
+        iteration=range(1, int(wildcards.iteration)) if remembered else [],
         shard=SHARDS,
     )
     return [f"{STUDY}/base_model_executions.parquet", *shards]

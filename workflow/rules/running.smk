@@ -14,8 +14,8 @@ try:
 except OSError as refused:
     print(f"{working_here.name}: jobs on other machines go unseen: {refused}", file=sys.stderr)
 
-# SLURM warns every process of a job. The shell must outlive its program, which may use the time that
-# is left: a shell with a trap waits, and hands on how its program ended.
+# A job that is to end is told so with SIGTERM, all its processes at once, and has some seconds left.
+# The shell must outlive its program, which may use them: a shell with a trap waits for it.
 shell.prefix(
     f"set -euo pipefail; trap : TERM; exec 9<>{JOBS}; flock --shared 9 2>/dev/null || true; "
 )
