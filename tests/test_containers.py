@@ -3,7 +3,9 @@
 `make test-containers` builds images and runs a study in them.
 """
 
+import os
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -140,6 +142,48 @@ def test_an_image_that_was_brought_is_used_whatever_its_age(in_containers: Path)
         image.unlink()
     assert "rule headline:" in done.stdout and "rule headline:" in again.stdout
     assert not re.search(r"^rule build_container:$", done.stdout + again.stdout, re.M)
+
+
+def test_conda_within_containers_is_refused(in_containers: Path) -> None:
+    done = snakemake(in_containers, "--dry-run", "--cores", "2", "--sdm", "apptainer", "conda")
+    assert done.returncode == 1
+    assert "error: --sdm conda apptainer: the containers have no conda" in done.stderr
+
+
+def test_a_build_takes_packages_from_where_this_machine_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mirror/simple", "wheels", "certificates"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "certificates/ours.pem").touch()
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nindex-url = file://{tmp_path}/mirror/simple\nfind-links = /nowhere\n"
+        f"cert = {tmp_path}/certificates/ours.pem\n[install]\nuser = true\n"
+    )
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    script = runpy.run_path(str(ROOT / "scripts/build_container.py"))
+    settings = script["pip_settings"]()
+    own = {name: value for name, value in settings.items() if str(tmp_path) in value}
+    assert own == {
+        "PIP_INDEX_URL": f"file://{tmp_path}/mirror/simple",
+        "PIP_FIND_LINKS": str(tmp_path / "wheels"),
+        "PIP_CERT": str(tmp_path / "certificates/ours.pem"),
+    }
+    assert "PIP_USER" not in settings
+    bound = [tmp_path / name for name in ("certificates", "mirror", "wheels")]
+    assert script["bound_folders"](own) == bound
+
+
+def test_a_base_that_is_not_there_is_named(tmp_path: Path) -> None:
+    options = ["--definition", "containers/analysis.def", "--base", "none.sif"]
+    script = "scripts/build_container.py"
+    done = run(ROOT, "python", script, *options, "--output", str(tmp_path / "image.sif"))
+    assert done.returncode == 1
+    told = "error: container_base: no file or folder none.sif; an address has a scheme://\n"
+    assert done.stderr == told
 
 
 def test_all_images_are_built_on_request(folder: Path) -> None:

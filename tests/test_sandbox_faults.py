@@ -4,6 +4,10 @@ import gc
 import os
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from sandboxes import limits
 
 from agent.sandbox.runner import WarmRunner
@@ -145,6 +150,38 @@ def test_a_thousand_programs_leave_nothing_behind(warm, public):
         warm.run("open('left', 'w').close()", public)
     assert resources() == before
     assert _memory(warm._zygote.pid) < memory_before + (4 << 20)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives each program a user of its own")
+def test_folders_of_a_users_own_are_removed_however_deep_they_are():
+    """As a supervisor does it that may not pass on its rights to what it executes."""
+    code = """
+    import os, sys
+    from pathlib import Path
+    from agent.sandbox import linux, place, tiers
+
+    left = Path(sys.argv[1], "left")
+    left.mkdir(mode=0o700)
+    os.chown(left, tiers.FIRST_USER, tiers.FIRST_USER)
+    if os.fork() == 0:
+        tiers.drop_root(tiers.FIRST_USER)
+        os.chdir(left)
+        for _ in range(3000):
+            os.mkdir("d")
+            os.chdir("d")
+        os.chmod(left, 0)
+        os._exit(0)
+    os.wait()
+    linux.limit_capabilities()
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    place._remove(left, tiers.FIRST_USER)
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch).chmod(0o711)
+        command = [sys.executable, "-c", textwrap.dedent(code), scratch]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert not list(Path(scratch).iterdir())
 
 
 def _session(entry: Path) -> int:

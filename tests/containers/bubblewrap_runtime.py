@@ -109,6 +109,7 @@ def execute(options: dict[str, list[str]], root: Path, command: list[str]) -> No
 
 def bubblewrap(root: Path) -> list[str]:
     command = ["bwrap", "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc"]
+    command += ["--perms", "1777", "--tmpfs", "/dev/shm"]
     for file in ("/etc/resolv.conf", "/etc/hosts"):
         command += ["--ro-bind", file, file]
     return command if os.geteuid() == 0 else [*command, "--unshare-user", "--uid", "0"]

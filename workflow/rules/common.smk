@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 from configuration import find_problem, prompts_file, with_types
-from images import FAMILIES, digest, image_file
 from fingerprint import fingerprint
+from images import FAMILIES, digest, image_file
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
 update_config(config, with_types(workflow.config_settings.config))
 if problem := find_problem(config, workflow.overwrite_configfiles):
     sys.exit(f"error: {problem}")
+DEPLOYMENT = workflow.deployment_settings.deployment_method
+if DEPLOYMENT >= {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}:
+    sys.exit("error: --sdm conda apptainer: the containers have no conda: give one of the two")
 
 STUDY = f"results/{config['study']}"
 STEP = "seed{seed}/iteration{iteration}"
@@ -183,12 +186,11 @@ def held_out_scores(iteration):
 
 
 def image_needed(family):
-    """The image of a stage family, an input where jobs run in containers: built if it is not there.
+    """The image of a stage family, an input only where jobs run in containers.
 
-    No rebuilt image is newer than results; one of other content has another name.
+    Its age does not matter: one of other content has another name.
     """
-    in_use = workflow.deployment_settings.deployment_method
-    return ancient(image_file(family)) if DeploymentMethod.APPTAINER in in_use else []
+    return ancient(image_file(family)) if DeploymentMethod.APPTAINER in DEPLOYMENT else []
 
 
 def figure(name, category):
