@@ -44,6 +44,7 @@ rule base_model:
 
 rule generate_trajectories:
     """Play one shard of an iteration's training episodes."""
+
     # The base model has waited for the competitions; to name them again would take planning long.
     input:
         model=playing_model,
