@@ -4,11 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import concurrency, engines, sampling, sandbox
+from benchmarks import concurrency, engines, planning, sampling, sandbox
 
 BENCHMARKS = {
     "concurrency": concurrency.run,
     "engines": engines.run,
+    "planning": planning.run,
     "sampling": sampling.run,
     "sandbox": sandbox.run,
 }

@@ -1,4 +1,6 @@
 EVALUATIONS = expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteration=EVALUATED)
+# By its path: where a rule refers to another one's output, Snakemake compares every input with all.
+YARDSTICKS = f"{STUDY}/evaluation/yardsticks.csv"
 
 
 rule evaluate:
@@ -53,7 +55,7 @@ rule evaluate_yardsticks:
         trained=held_out_scores(ITERATIONS[-1]),
         image=image_needed("competitions"),
     output:
-        scores=f"{STUDY}/evaluation/yardsticks.csv",
+        scores=YARDSTICKS,
         timing=f"{STUDY}/timing/evaluate_yardsticks.json",
     log:
         f"{STUDY}/logs/evaluate_yardsticks.log",
@@ -88,7 +90,7 @@ rule collect_scores:
             iteration=ITERATIONS,
             shard=SHARDS,
         ),
-        yardsticks=rules.evaluate_yardsticks.output.scores,
+        yardsticks=YARDSTICKS,
         image=image_needed("analysis"),
     output:
         scores=f"{STUDY}/scores.csv",

@@ -292,7 +292,7 @@ rule build_trajectory_browser:
         episodes=expand("{folder}/episodes.parquet", folder=EVALUATIONS),
         scores=expand("{folder}/scores.csv", folder=EVALUATIONS),
         shards=rules.collect_scores.input.shards,
-        yardsticks=rules.evaluate_yardsticks.output.scores,
+        yardsticks=YARDSTICKS,
         base_model=f"{STUDY}/base_model",
         image=image_needed("analysis"),
     output:
