@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,11 @@ def main(arguments: Arguments) -> None:
         stopwatch,
     )
     with stopwatch.phase("write"):
-        numbers = {"seed": arguments.seed, "iteration": arguments.iteration} | metrics
+        numbers: dict[str, float | None] = {
+            "seed": arguments.seed,
+            "iteration": arguments.iteration,
+        }
+        numbers |= {name: None if isnan(value) else value for name, value in metrics.items()}
         path = arguments.metrics or arguments.output_dir / "metrics.json"
         write_text(path, json.dumps(numbers, indent=1) + "\n")
         if arguments.tensorboard:

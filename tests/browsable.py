@@ -16,7 +16,13 @@ from agent.grading import SCORE_COLUMNS
 
 COMPETITIONS = ("engel-mae-outliers", "iris-auc-unit-errors", "wine-macro-f1-unit-errors")
 EPISODES = 6  # of each evaluation, dealt in turn
-PENALTIES = {"unparsable_penalty": 0.1, "failure_penalty": 0.05, "nothing_valid_penalty": 0.1}
+REWARDS = {
+    "unparsable_penalty": 0.1,
+    "failure_penalty": 0.05,
+    "nothing_valid_penalty": 0.1,
+    "milestone_credit": 0.0,
+    "placement": "turn",
+}
 MEGABYTE = "x" * 1_000_000
 ATTACKS = (
     "</script><script>window.hacked = 1</script>",
@@ -185,7 +191,7 @@ def build(study: Path, page: Path) -> str:
         ["--tokenizer", str(study / "base_model/tokenizer.json")],
         [
             "--config",
-            json.dumps({"rewards": PENALTIES}),
+            json.dumps({"rewards": REWARDS}),
             "--study",
             "made-up",
             "--output-dir",

@@ -15,14 +15,14 @@ from agent.training.batch import summary, update_batch
 from agent.training.ppo import check_models, read_shards
 from agent.training.rewards import RewardSettings, turn_rewards
 
-SETTINGS = RewardSettings(0.1, 0.05, 0.1)
+SETTINGS = RewardSettings(0.1, 0.05, 0.1, 0.0, "turn")
 positions = st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=4)
 
 
 @given(st.lists(positions, min_size=1, max_size=5))
 def test_a_batch_holds_every_action_and_ends_with_one(rows):
     made = [episode([turn(position) for position in row]) for row in rows]
-    batch = update_batch(made, SETTINGS)
+    batch = update_batch(made, SETTINGS, False)
     assert len(batch.token_ids) == len(made) and batch.temperature == 1.0
     columns = (batch.token_ids, batch.action_mask, batch.logprobs, batch.rewards)
     for trajectory, ids, mask, logprobs, rewards in zip(made, *columns, strict=True):
@@ -37,30 +37,30 @@ def test_a_batch_holds_every_action_and_ends_with_one(rows):
 
 def test_the_observation_that_nobody_answers_is_cut():
     made = episode([turn(0.5), turn(0.75)])
-    assert len(made.token_ids) - len(update_batch([made], SETTINGS).token_ids[0]) == OBSERVED
+    assert len(made.token_ids) - len(update_batch([made], SETTINGS, False).token_ids[0]) == OBSERVED
 
 
 def test_the_order_of_episodes_is_kept():
     made = [episode([turn(0.5)], token_ids=np.full(10, number)) for number in range(5)]
-    batch = update_batch(made, SETTINGS)
+    batch = update_batch(made, SETTINGS, False)
     assert [int(ids[0]) for ids in batch.token_ids] == list(range(5))
 
 
 def test_an_update_without_episodes_is_an_error():
     with pytest.raises(ValueError, match="at least one episode"):
-        update_batch([], SETTINGS)
+        update_batch([], SETTINGS, False)
 
 
 @pytest.mark.parametrize("change", [{"policy": "other"}, {"temperature": 0.5}])
 def test_episodes_of_two_policies_or_temperatures_are_never_mixed(change):
     made = episode([turn(0.5)])
     with pytest.raises(ValueError, match="one update reads the shards of one iteration"):
-        update_batch([made, replace(made, **change)], SETTINGS)
+        update_batch([made, replace(made, **change)], SETTINGS, False)
 
 
 def test_episodes_of_text_alone_are_refused():
     with pytest.raises(ValueError, match="only episodes of a token-level policy"):
-        update_batch([spoken([turn(0.5)])], SETTINGS)
+        update_batch([spoken([turn(0.5)])], SETTINGS, False)
 
 
 def test_the_summary_counts_what_was_worked_out_by_hand():

@@ -11,8 +11,14 @@ from agent.core.settings import section
 from agent.training.rewards import RewardSettings, token_rewards, turn_rewards
 
 SHIPPED = section(CONFIG, "rewards", RewardSettings)
-ROUND = RewardSettings(unparsable_penalty=4.0, failure_penalty=2.0, nothing_valid_penalty=8.0)
-FREE = RewardSettings(0.0, 0.0, 0.0)
+ROUND = RewardSettings(
+    unparsable_penalty=4.0,
+    failure_penalty=2.0,
+    nothing_valid_penalty=8.0,
+    milestone_credit=0.0,
+    placement="turn",
+)
+FREE = RewardSettings(0.0, 0.0, 0.0, 0.0, "turn")
 FAILURES = ("crashed", "timed_out", "refused", "no_submission", "invalid_submission")
 
 failed = st.sampled_from(FAILURES).map(lambda outcome: turn(outcome=outcome))

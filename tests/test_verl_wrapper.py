@@ -166,7 +166,13 @@ def test_rewarded_action_becomes_more_likely(reference: Path, tmp_path: Path) ->
     mask = np.array([0, 0, 0, 1], dtype=np.int8)
     rewards = [np.float32(mask * (action == good)) for action in actions]
     batch = UpdateBatch(
-        tuple(rows), (mask,) * 16, (np.zeros(4, np.float32),) * 16, tuple(rewards), 1.0
+        tuple(rows),
+        (mask,) * 16,
+        (np.zeros(4, np.float32),) * 16,
+        tuple(rewards),
+        (np.ones(4, np.float32),) * 16,
+        ("wine",) * 16,
+        1.0,
     )
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-3, minibatch_size=16)
     ppo_update(batch, reference, None, tmp_path / "out", settings, 1, seed=0)
@@ -241,7 +247,7 @@ def with_row(batch: UpdateBatch, **row: np.ndarray) -> UpdateBatch:
 
 GOOD = random_batch(3, seed=5)
 LAST_TOKENS, LAST_MASK, LAST_REWARDS = GOOD.token_ids[-1], GOOD.action_mask[-1], GOOD.rewards[-1]
-NOTHING = UpdateBatch((), (), (), (), 1.0)
+NOTHING = UpdateBatch((), (), (), (), (), (), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +266,8 @@ NOTHING = UpdateBatch((), (), (), (), 1.0)
         (with_row(GOOD, token_ids=LAST_TOKENS - VOCABULARY), r"token ids outside 0\.\.255"),
         (with_row(GOOD, rewards=LAST_REWARDS + 1), "rewards must be finite, and 0 off action"),
         (with_row(GOOD, rewards=LAST_REWARDS * np.nan), "rewards must be finite"),
+        (with_row(GOOD, weights=LAST_REWARDS[1:]), "episode 2: its arrays differ in length"),
+        (with_row(GOOD, weights=LAST_REWARDS * 0 - 1), "weights must be finite and not negative"),
     ],
 )
 def test_batch_that_cannot_be_trained_on_is_refused(

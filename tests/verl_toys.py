@@ -17,6 +17,9 @@ from agent.wrappers.verl_wrapper import ppo_update
 VOCABULARY = 256
 
 SETTINGS = PPOSettings(
+    advantage="gae",
+    critic_warmup=0,
+    duration_aware=False,
     learning_rate=2e-4,
     critic_learning_rate=1e-3,
     adam_epsilon=1e-8,
@@ -25,8 +28,10 @@ SETTINGS = PPOSettings(
     microbatch_size=2,
     clip_range=0.2,
     clip_range_high=0.28,
+    dual_clip=3.0,
     gamma=0.99,
     gae_lambda=0.9,
+    kl_in="loss",
     kl_coef=0.05,
     entropy_coef=0.01,
     gradient_clip=0.5,
@@ -56,7 +61,10 @@ def write_tiny_model(folder: Path) -> Path:
 
 
 def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBatch:
-    """Episodes of one to three actions with observations between them, rewarded per action."""
+    """Episodes of one to three actions with observations between them, rewarded per action.
+
+    Two competitions take turns.
+    """
     rng = np.random.default_rng(seed)
     columns: list[tuple[np.ndarray, ...]] = []
     for _ in range(episodes):
@@ -70,7 +78,9 @@ def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBa
         logprobs = np.where(mask, rng.normal(-5, 1, len(mask)), 0)
         columns.append((np.int32(tokens), np.int8(mask), np.float32(logprobs), np.float32(rewards)))
     tokens, masks, logprobs, rewards = zip(*columns, strict=True)
-    return UpdateBatch(tokens, masks, logprobs, rewards, temperature)
+    weights = tuple(np.ones(len(mask), np.float32) for mask in masks)
+    groups = tuple("ab"[row % 2] for row in range(episodes))
+    return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, temperature)
 
 
 def main(reference: Path, output: Path, previous: Path | None = None, seed: int = 0) -> None:

@@ -85,19 +85,28 @@ class UpdateBatch:
     """What one PPO update reads: one row per episode, ragged, each row's arrays of equal length.
 
     `rewards` is non-zero only on action tokens (`action_mask == 1`), and every row ends with one.
+    Episodes of one group faced the same task; `weights` multiply each action token's gradient.
     """
 
     token_ids: tuple[np.ndarray, ...]  # int32
     action_mask: tuple[np.ndarray, ...]  # int8
     logprobs: tuple[np.ndarray, ...]  # float32, as recorded when sampling
     rewards: tuple[np.ndarray, ...]  # float32
+    weights: tuple[np.ndarray, ...]  # float32
+    groups: tuple[str, ...]
     temperature: float
 
 
 @dataclass(frozen=True, slots=True)
 class PPOSettings:
-    """Hyper-parameters of one update (names follow arXiv 1707.06347 and verl)."""
+    """Hyper-parameters of one update (names follow arXiv 1707.06347 and verl).
 
+    agent/training/README.md says where each option comes from.
+    """
+
+    advantage: Literal["gae", "grpo", "rloo", "reinforce_plus_plus"]  # only the first has a critic
+    critic_warmup: int  # number of first updates that train the critic alone
+    duration_aware: bool  # weight an action's gradient by the seconds that it took
     learning_rate: float
     critic_learning_rate: float
     adam_epsilon: float  # larger than usual, so that the first noisy steps stay small
@@ -106,9 +115,11 @@ class PPOSettings:
     microbatch_size: int  # episodes per forward pass
     clip_range: float
     clip_range_high: float
+    dual_clip: float  # largest ratio that counts where the advantage is negative, above 1
     gamma: float
     gae_lambda: float
-    kl_coef: float  # weight of the KL to the reference policy in the loss (estimator k3)
+    kl_in: Literal["loss", "reward"]  # estimator k3 in the loss, k1 in the reward
+    kl_coef: float  # weight of the KL to the reference policy
     entropy_coef: float
     gradient_clip: float
 

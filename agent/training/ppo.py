@@ -1,5 +1,6 @@
 """One iteration's update: shards in, checkpoint and metrics out. The mathematics is verl's."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def train(
     stopwatch: Stopwatch,
 ) -> dict[str, float]:
     """Update the policy once on the trajectories of one iteration; returns flat metrics."""
-    batch = update_batch(trajectories, rewards)
+    batch = update_batch(trajectories, rewards, settings.duration_aware)
     with stopwatch.phase("import"):
         from agent.wrappers.verl_wrapper import ppo_update  # verl takes seconds to import
     with stopwatch.phase("update"):
@@ -67,9 +68,10 @@ def train(
 
 
 def log_to_tensorboard(folder: Path, metrics: Mapping[str, float], iteration: int) -> None:
-    """Append one iteration's metrics to a run's TensorBoard folder."""
+    """Append one iteration's metrics to a run's TensorBoard folder, but those that are NaN."""
     from torch.utils.tensorboard import SummaryWriter  # only those who log pay for the import
 
     with SummaryWriter(str(folder)) as writer:
         for name, value in metrics.items():
-            writer.add_scalar(name, value, iteration)
+            if not math.isnan(value):
+                writer.add_scalar(name, value, iteration)

@@ -18,12 +18,12 @@ import torch
 from safetensors import SafetensorError
 from tensordict import NonTensorData, TensorDict
 from torch import distributed
-from verl.trainer.ppo import core_algos
 from verl.utils.tensordict_utils import index_select_tensor_dict
 from verl.workers.engine_workers import TrainingWorker
 
 from agent.core.records import PPOSettings, UpdateBatch
 from agent.wrappers import verl_workers
+from agent.wrappers.verl_advantages import estimate_advantages
 
 
 def update(
@@ -38,29 +38,46 @@ def update(
     """See `verl_wrapper.ppo_update`, which checks the arguments."""
     with process_group():
         rows = response_rows(batch, settings.minibatch_size)
-        critic = verl_workers.build_critic(reference, settings)
+        critic = None
+        if settings.advantage == "gae":
+            critic = verl_workers.build_critic(reference, settings)
         actor = verl_workers.build_actor(reference, settings)
         # The actor is the reference policy until its own weights are loaded: no third model.
         logprobs, entropy = _infer(actor, rows, "log_probs", "entropy")
         rows["ref_log_prob"] = logprobs
         if previous is not None:
-            critic.load_checkpoint(str(previous / "verl" / "critic"))
+            if critic is not None:
+                critic.load_checkpoint(str(previous / "verl" / "critic"))
             actor.load_checkpoint(str(previous / "verl" / "actor"))
             logprobs, entropy = _infer(actor, rows, "log_probs", "entropy")
         rows["old_log_probs"] = logprobs
         order = minibatch_order(_lengths(rows), settings, (seed, iteration))
-        if previous is None:
-            # A critic that knows nothing would blame or praise tokens for where they stand in an
-            # episode; the actor's first steps would follow it. So the critic sees the batch first.
-            _estimate_values(critic, rows, settings)
-            verl_workers.train(critic, _share(rows, order), settings)
-        _estimate_values(critic, rows, settings)
-        mine = _share(rows, order)
-        critic_metrics = verl_workers.train(critic, mine, settings)
-        actor_metrics = verl_workers.train(actor, mine, settings)
+        critic_metrics: dict[str, Any] = {}
+        actor_metrics: dict[str, Any] = {}
+        if critic is None:
+            estimate_advantages(rows, settings)
+        else:
+            critic_metrics = _train_critic(critic, rows, order, settings, previous is None)
+        if iteration > settings.critic_warmup:
+            actor_metrics = verl_workers.train(actor, _share(rows, order), settings)
         _raise_if_diverged(actor=actor_metrics, critic=critic_metrics)
         _save(actor, critic, reference, output, iteration)
     return _metrics(rows, entropy, actor_metrics, critic_metrics)
+
+
+def _train_critic(
+    critic: TrainingWorker, rows: TensorDict, order: np.ndarray, settings: PPOSettings, is_new: bool
+) -> dict[str, Any]:
+    """Estimate the rows' values and with them their advantages, then train the critic on them.
+
+    A critic that knows nothing would blame or praise tokens for where they stand in an episode;
+    the actor's first steps would follow it. So a new critic sees the batch once before.
+    """
+    if is_new:
+        _estimate_values(critic, rows, settings)
+        verl_workers.train(critic, _share(rows, order), settings)
+    _estimate_values(critic, rows, settings)
+    return verl_workers.train(critic, _share(rows, order), settings)
 
 
 def _estimate_values(critic: TrainingWorker, rows: TensorDict, settings: PPOSettings) -> None:
@@ -118,28 +135,18 @@ def response_rows(batch: UpdateBatch, multiple: int) -> TensorDict:
         ("response_mask", batch.action_mask, torch.long),
         ("rollout_log_probs", batch.logprobs, torch.float32),
         ("token_level_scores", batch.rewards, torch.float32),
+        ("gradient_weights", batch.weights, torch.float32),
     ):
         rows[key] = torch.zeros(len(ids), width, dtype=dtype)
         for row, (column, start) in enumerate(zip(columns, starts, strict=False)):
             rows[key][row, : len(column) - start] = torch.tensor(column[start:], dtype=dtype)
     rows["loss_mask"] = rows["response_mask"]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(batch.groups))}
+    groups = [numbers[group] for group in batch.groups]
+    rows["group"] = torch.tensor(groups + [len(numbers) + number for number in range(empty)])
     constants = {"temperature": batch.temperature, "max_response_len": width}
     rows |= {key: NonTensorData(constant) for key, constant in constants.items()}
     return TensorDict(rows, batch_size=len(ids))
-
-
-def estimate_advantages(rows: TensorDict, settings: PPOSettings) -> None:
-    """Add `advantages` (whitened) and `returns`: GAE, arXiv 1506.02438.
-
-    Observation tokens are skipped: an action token's successor is the next action token.
-    """
-    rows["advantages"], rows["returns"] = core_algos.compute_gae_advantage_return(
-        rows["token_level_scores"],
-        rows["values"],
-        rows["response_mask"],
-        settings.gamma,
-        settings.gae_lambda,
-    )
 
 
 def minibatch_order(
@@ -175,7 +182,11 @@ def _gather(part: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
 
 
 def _save(
-    actor: TrainingWorker, critic: TrainingWorker, reference: Path, output: Path, iteration: int
+    actor: TrainingWorker,
+    critic: TrainingWorker | None,
+    reference: Path,
+    output: Path,
+    iteration: int,
 ) -> None:
     partial = output.with_name(f".{output.name}.partial")
     if _rank() == 0 and partial.exists():
@@ -183,7 +194,8 @@ def _save(
     distributed.barrier()
     try:
         for name, worker in (("actor", actor), ("critic", critic)):
-            worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
+            if worker is not None:
+                worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
     except (OSError, RuntimeError, SafetensorError) as full:  # as torch and safetensors say it
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{output}: cannot be written: {full}") from full
@@ -207,7 +219,7 @@ def _describe(model: Path, reference: Path) -> None:
 
 def _raise_if_diverged(**metrics: dict[str, Any]) -> None:
     for name, steps in metrics.items():
-        if not np.isfinite(steps["grad_norm"]).all():
+        if steps and not np.isfinite(steps["grad_norm"]).all():
             raise FloatingPointError(
                 f"{name}: the gradient norm is no longer finite: lower its learning rate"
             )
@@ -216,27 +228,31 @@ def _raise_if_diverged(**metrics: dict[str, Any]) -> None:
 def _metrics(
     rows: TensorDict, entropy: torch.Tensor, actor: dict[str, Any], critic: dict[str, Any]
 ) -> dict[str, float]:
-    """One row of numbers; means are over action tokens, or over gradient steps."""
+    """One row of numbers; means are over action tokens, or over gradient steps.
+
+    What was not there to be measured, without a critic or while it warms up, is NaN.
+    """
     mask = rows["response_mask"].bool()
     old, returns = rows["old_log_probs"][mask], rows["returns"][mask]
-    residuals = returns - rows["values"][mask]
+    values = rows["values"][mask] if critic else torch.full_like(returns, np.nan)
+    residuals = returns - values if critic else returns
     from_rollout = rows["rollout_log_probs"][mask] - old
     measured = {
         "action_tokens": mask.sum(),
         "mean_return": rows["token_level_scores"].sum() / mask.any(dim=1).sum(),
-        "mean_value": rows["values"][mask].mean(),
+        "mean_value": values.mean(),
         "advantage_std": residuals.std(correction=0),
-        "explained_variance": 1 - residuals.var(correction=0) / returns.var(correction=0),
+        "explained_variance": 1 - (returns - values).var(correction=0) / returns.var(correction=0),
         "entropy": entropy[mask].mean(),
         "reference_kl": (old - rows["ref_log_prob"][mask]).mean(),
         "rollout_kl": from_rollout.mean(),
         "rollout_logprob_difference": from_rollout.abs().mean(),
-        "policy_loss": np.mean(actor["actor/pg_loss"]),
-        "approx_kl": np.mean(actor["actor/ppo_kl"]),
-        "clip_fraction": np.mean(actor["actor/pg_clipfrac"]),
-        "gradient_norm": np.mean(actor["grad_norm"]),
-        "value_loss": np.mean(critic["critic/vf_loss"]),
-        "critic_gradient_norm": np.mean(critic["grad_norm"]),
+        "policy_loss": np.mean(actor.get("actor/pg_loss", np.nan)),
+        "approx_kl": np.mean(actor.get("actor/ppo_kl", np.nan)),
+        "clip_fraction": np.mean(actor.get("actor/pg_clipfrac", np.nan)),
+        "gradient_norm": np.mean(actor.get("grad_norm", np.nan)),
+        "value_loss": np.mean(critic.get("critic/vf_loss", np.nan)),
+        "critic_gradient_norm": np.mean(critic.get("grad_norm", np.nan)),
     }
     return {name: float(number) for name, number in measured.items()}
 

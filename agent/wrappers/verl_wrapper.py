@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +32,7 @@ def ppo_update(
     iteration: int,
     seed: int,
 ) -> dict[str, float]:
-    """One PPO update (arXiv 1707.06347) of actor and critic, by verl 0.9.1.
+    """One PPO update (arXiv 1707.06347) of actor and, if there is one, critic, by verl 0.9.1.
 
     reference: Hugging Face folder of the reference policy; actor and critic start from it too.
     previous: `output` of an earlier update, to continue its weights, optimisers and schedules.
@@ -42,13 +43,17 @@ def ppo_update(
     Runs in every process of a `torchrun` group, or alone. With CUDA it uses all its GPUs through
     nccl; without, one thread per process through gloo, where equal arguments give equal bytes.
     Returns one row of metrics, the same in every process (norms before clipping, Kullback-Leibler
-    divergences and entropy in nats per action token). Raises ValueError for arguments that cannot
-    be trained on, FloatingPointError for an update that diverges.
+    divergences and entropy in nats per action token; NaN for what a run without a critic, or a
+    critic's warm-up, does not have). Raises ValueError for arguments that cannot be trained on,
+    FloatingPointError for an update that diverges.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     _check_settings(settings, world_size)
     _check_batch(batch, _vocabulary_size(reference))
+    _check_groups(batch, settings)
     _check_folders(previous, output, world_size)
+    if previous is not None and settings.advantage == "gae":
+        _check_critic(previous)
     with _quiet():
         metrics: dict[str, float] = load_verl().update(
             batch, reference, previous, output, settings, iteration, seed
@@ -80,9 +85,9 @@ def _check_batch(batch: UpdateBatch, vocabulary_size: int) -> None:
         raise ValueError("the batch has no episodes: play some before updating")
     if not batch.temperature > 0:
         raise ValueError(f"temperature {batch.temperature} is not positive: sample, then train")
-    columns = (batch.token_ids, batch.action_mask, batch.logprobs, batch.rewards)
-    for row, (tokens, mask, logprobs, rewards) in enumerate(zip(*columns, strict=True)):
-        if not len(tokens) == len(mask) == len(logprobs) == len(rewards):
+    columns = (batch.token_ids, batch.action_mask, batch.logprobs, batch.rewards, batch.weights)
+    for row, (tokens, mask, logprobs, rewards, weights) in enumerate(zip(*columns, strict=True)):
+        if not len(tokens) == len(mask) == len(logprobs) == len(rewards) == len(weights):
             raise ValueError(f"episode {row}: its arrays differ in length: cut all of them alike")
         if not mask.any():
             raise ValueError(f"episode {row} has no action token: leave it out of the batch")
@@ -97,6 +102,20 @@ def _check_batch(batch: UpdateBatch, vocabulary_size: int) -> None:
             )
         if not np.isfinite(rewards).all() or rewards[mask == 0].any():
             raise ValueError(f"episode {row}: rewards must be finite, and 0 off action tokens")
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError(f"episode {row}: weights must be finite and not negative")
+
+
+def _check_groups(batch: UpdateBatch, settings: PPOSettings) -> None:
+    """verl would take the whole return of a group's only episode for its advantage."""
+    if settings.advantage not in ("grpo", "rloo"):
+        return
+    for group, episodes in Counter(batch.groups).items():
+        if episodes < 2:
+            raise ValueError(
+                f"{group} was played once, but ppo.advantage {settings.advantage} compares episodes"
+                " of one competition: play each at least twice, or choose reinforce_plus_plus"
+            )
 
 
 def _check_settings(settings: PPOSettings, world_size: int) -> None:
@@ -105,6 +124,13 @@ def _check_settings(settings: PPOSettings, world_size: int) -> None:
             f"minibatch_size {settings.minibatch_size} is no multiple of microbatch_size"
             f" {settings.microbatch_size} times {world_size} processes: change one of them"
         )
+    if settings.critic_warmup and settings.advantage != "gae":
+        raise ValueError(
+            f"ppo.critic_warmup is {settings.critic_warmup}, but ppo.advantage"
+            f" {settings.advantage} has no critic: set it to 0"
+        )
+    if not settings.dual_clip > 1:
+        raise ValueError(f"ppo.dual_clip {settings.dual_clip} is not above 1: verl's is 3")
 
 
 def _check_folders(previous: Path | None, output: Path, world_size: int) -> None:
@@ -118,6 +144,15 @@ def _check_folders(previous: Path | None, output: Path, world_size: int) -> None
         raise ValueError(
             f"{recorded}: world_size is {saved_by}, but {world_size} processes run now:"
             f" continue with {saved_by}, or train again from the first iteration"
+        )
+
+
+def _check_critic(previous: Path) -> None:
+    critic = previous / "verl" / "critic"
+    if not critic.is_dir():
+        raise ValueError(
+            f"{critic}: there is none, but ppo.advantage gae continues one:"
+            " train again from the first iteration"
         )
 
 

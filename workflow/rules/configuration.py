@@ -101,9 +101,11 @@ def _other_problems(config: Config) -> Iterator[Problem]:
     """What a schema cannot say: how keys fit each other, and files on disk."""
     yield from _base_model_problems(config)
     yield from _training_problems(config)
+    yield from _algorithm_problems(config)
     if not prompts_file(config).is_file():
         yield ("episode", "prompts"), f"no file {prompts_file(config)}; give a YAML file or default"
     yield from _competition_problems(Path(config["competitions"]))
+    yield from _group_problems(config)
     yield from _mle_dojo_problems(config)
     yield from _vllm_problems(config)
 
@@ -176,6 +178,38 @@ def _training_problems(config: Config) -> Iterator[Problem]:
             )
 
 
+def _algorithm_problems(config: Config) -> Iterator[Problem]:
+    """Options of an update that rule each other out."""
+    ppo, rewards, iterations = config["ppo"], config["rewards"], config["training"]["iterations"]
+    if ppo["critic_warmup"] and ppo["advantage"] != "gae":
+        yield (
+            ("ppo", "critic_warmup"),
+            f"{ppo['critic_warmup']}, but ppo.advantage {ppo['advantage']} has no critic: "
+            "set it to 0",
+        )
+    if ppo["critic_warmup"] >= iterations:
+        yield (
+            ("ppo", "critic_warmup"),
+            f"{ppo['critic_warmup']} of training.iterations {iterations} leaves none to the actor: "
+            "lower it",
+        )
+    if ppo["duration_aware"] and config["sandbox"]["remember_programs"]:
+        yield (
+            ("sandbox", "remember_programs"),
+            "true, but remembered programs take no time, by which ppo.duration_aware weights: set "
+            "it to false",
+        )
+    if (
+        rewards["milestone_credit"]
+        and 2 * rewards["milestone_credit"] >= rewards["failure_penalty"]
+    ):
+        yield (
+            ("rewards", "milestone_credit"),
+            f"{rewards['milestone_credit']} is not below half of rewards.failure_penalty "
+            f"{rewards['failure_penalty']}: a failure must still cost",
+        )
+
+
 def _competition_problems(path: Path) -> Iterator[Problem]:
     """The table of competitions; later checks assume that earlier ones passed."""
     key = ("competitions",)
@@ -197,6 +231,19 @@ def _competition_problems(path: Path) -> Iterator[Problem]:
     for group in ("train", "held_out"):
         if group not in set(table["group"]):
             yield key, f"{path} has no competition of group {group}: add one"
+
+
+def _group_problems(config: Config) -> Iterator[Problem]:
+    """Estimators that compare episodes of one competition need two of each."""
+    estimator, episodes = config["ppo"]["advantage"], config["training"]["episodes"]
+    groups = pd.read_csv(config["competitions"], sep="\t", comment="#")["group"]
+    trained_on = int((groups == "train").sum())
+    if estimator in ("grpo", "rloo") and episodes < 2 * trained_on:
+        yield (
+            ("training", "episodes"),
+            f"{episodes} is less than two for each of the {trained_on} competitions trained on, "
+            f"which ppo.advantage {estimator} compares: raise it",
+        )
 
 
 def _mle_dojo_problems(config: Config) -> Iterator[Problem]:

@@ -1,0 +1,42 @@
+"""Advantages by verl's estimators (verl/trainer/ppo/core_algos.py), for a whole batch at once."""
+
+from tensordict import TensorDict
+from verl import DataProto
+from verl.trainer.config.algorithm import AlgoConfig, KLControlConfig
+from verl.trainer.ppo.core_algos import get_kl_controller
+from verl.trainer.ppo.ray_trainer import apply_kl_penalty, compute_advantage
+
+from agent.core.records import PPOSettings
+
+
+def estimate_advantages(rows: TensorDict, settings: PPOSettings) -> None:
+    """Add `advantages` and `returns` by the estimator of `settings.advantage`.
+
+    gae: arXiv 1506.02438, with the critic's `values`, whitened; observation tokens are skipped, so
+        that an action token's successor is the next action token.
+    grpo: arXiv 2402.03300, an episode's return less the mean of its group, over their deviation.
+    rloo: arXiv 2402.14740, an episode's return less the mean of the others of its group.
+    reinforce_plus_plus: arXiv 2501.03262, discounted returns, whitened.
+
+    With `kl_in: reward` each token first pays for its divergence from the reference policy
+    (estimator k1). The gradient's weights come last, after whitening: the policy's loss is
+    linear in the advantage, so they weight it and leave what is clipped as it is.
+    """
+    read = ["response_mask", "token_level_scores", "old_log_probs", "ref_log_prob"]
+    if settings.advantage == "gae":
+        read.append("values")
+    batch = DataProto(rows.select(*read), {"uid": rows["group"].numpy()})
+    if settings.kl_in == "reward":
+        fixed = get_kl_controller(KLControlConfig(kl_coef=settings.kl_coef))
+        apply_kl_penalty(batch, fixed, kl_penalty="kl")
+    else:
+        batch.batch["token_level_rewards"] = rows["token_level_scores"]
+    compute_advantage(
+        batch,
+        settings.advantage,
+        settings.gamma,
+        settings.gae_lambda,
+        config=AlgoConfig(gamma=settings.gamma, lam=settings.gae_lambda),
+    )
+    rows["advantages"] = batch.batch["advantages"] * rows["gradient_weights"]
+    rows["returns"] = batch.batch["returns"]
