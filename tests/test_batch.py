@@ -11,7 +11,7 @@ from made_up import ACTED, OBSERVED, episode, spoken, turn
 
 from agent.core.model_folder import fetch_model, model_digest
 from agent.core.trajectories import write_trajectories
-from agent.training.batch import summary, update_batch
+from agent.training.batch import duration_weights, summary, update_batch
 from agent.training.ppo import check_models, read_shards
 from agent.training.rewards import RewardSettings, turn_rewards
 
@@ -61,6 +61,51 @@ def test_episodes_of_two_policies_or_temperatures_are_never_mixed(change):
 def test_episodes_of_text_alone_are_refused():
     with pytest.raises(ValueError, match="only episodes of a token-level policy"):
         update_batch([spoken([turn(0.5)])], SETTINGS, False)
+
+
+def timed(generate, execute, grade, **changes):
+    seconds = {"generate_seconds": generate, "execute_seconds": execute, "grade_seconds": grade}
+    return turn(**seconds, **changes)
+
+
+def test_durations_weight_actions_as_worked_out_by_hand():
+    """9, 1 and 2 seconds, whose mean is 4."""
+    made = [
+        episode([timed(1.0, 7.5, 0.5), timed(1.0, 0.0, 0.0, action="get_history")]),
+        episode([timed(1.5, 0.5, 0.0, outcome="crashed")]),
+    ]
+    assert [row.tolist() for row in duration_weights(made)] == [[2.25, 0.25], [0.5]]
+    first, second = update_batch(made, SETTINGS, True).weights
+    assert first.dtype == np.float32
+    assert first[made[0].action_mask[: len(first)] == 1].tolist() == [2.25] * ACTED + [0.25] * ACTED
+    assert second[-ACTED:].tolist() == [0.5] * ACTED
+
+
+@given(st.lists(st.lists(st.floats(0.1, 1e4), min_size=1, max_size=4), min_size=1, max_size=5))
+def test_weights_of_durations_have_mean_one_and_keep_their_ratios(seconds):
+    made = [episode([timed(0.0, each, 0.0) for each in row]) for row in seconds]
+    weights = np.concatenate(duration_weights(made))
+    assert weights.mean() == pytest.approx(1, rel=1e-5)
+    flat = np.concatenate(seconds)
+    np.testing.assert_allclose(weights / weights[0], flat / flat[0], rtol=1e-5)
+
+
+def test_unless_asked_for_every_action_weighs_the_same():
+    made = [episode([timed(1.0, 7.5, 0.5), timed(1.0, 0.0, 0.0)])]
+    assert set(update_batch(made, SETTINGS, False).weights[0]) == {1.0}
+
+
+def test_durations_of_remembered_programs_are_unknown():
+    made = [episode([timed(1.0, 2.0, 0.0)]), episode([timed(1.0, 0.0, 0.0)], episode=7)]
+    with pytest.raises(ValueError, match=r"episode 7 of wine: .*remember_programs to false"):
+        update_batch(made, SETTINGS, True)
+    refused = timed(1.0, 0.0, 0.0, outcome="refused")  # no scored submission was left
+    update_batch([made[0], episode([refused])], SETTINGS, True)
+
+
+def test_episodes_of_one_competition_are_a_group():
+    made = [episode([turn(0.5)], competition=name) for name in ("wine", "iris", "wine")]
+    assert update_batch(made, SETTINGS, False).groups == ("wine", "iris", "wine")
 
 
 def test_the_summary_counts_what_was_worked_out_by_hand():

@@ -140,6 +140,11 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("training.shards", 3, "training.episodes", "multiple of training.shards 3"),
     ("ppo.microbatch_size", 3, "ppo.minibatch_size", "multiple of ppo.microbatch_size 3"),
     ("ppo.minibatch_size", 32, "ppo.minibatch_size", "more than training.episodes 16"),
+    ("ppo.advantage", "ppo", "ppo.advantage", "is not one of ['gae', 'grpo', 'rloo'"),
+    ("ppo.critic_warmup", 2, "ppo.critic_warmup", "leaves none to the actor"),
+    ("ppo.duration_aware", True, "sandbox.remember_programs", "remembered programs take no time"),
+    ("ppo.dual_clip", 1, "ppo.dual_clip", "less than or equal to the minimum of 1"),
+    ("rewards.milestone_credit", 0.05, "rewards.milestone_credit", "must still cost"),
     ("evaluation.curve_iterations", [2], "evaluation.curve_iterations", "2 is not between"),
     ("evaluation.curve_iterations", [0], "evaluation.curve_iterations.0", "minimum of 1"),
     ("sampling.context_tokens", 800, "sampling.context_tokens", "768 of warm_start"),
@@ -159,6 +164,21 @@ def test_a_mistake_is_one_line_with_key_and_remedy(
 ) -> None:
     found = problem(with_value(key, value))
     assert found.startswith(f"{SMOKE}: {place}: ") and message in found
+
+
+def test_a_critic_that_does_not_exist_cannot_warm_up() -> None:
+    config = with_value("ppo.advantage", "reinforce_plus_plus")
+    config["ppo"]["critic_warmup"] = 1
+    assert "ppo.critic_warmup: 1, but ppo.advantage reinforce_plus_plus" in problem(config)
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "rloo"])
+def test_estimators_that_compare_need_two_episodes_of_each_competition(advantage: str) -> None:
+    config = with_value("competitions", "config/competitions.tsv")
+    assert find_problem(config) is None
+    config["ppo"]["advantage"] = advantage
+    assert "training.episodes: 16 is less than two for each of the" in problem(config)
+    assert find_problem(with_value("ppo.advantage", advantage)) is None
 
 
 def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:

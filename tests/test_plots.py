@@ -1,5 +1,6 @@
 """Figures: every script writes three files, the same bytes every time, and nothing of the day."""
 
+import json
 import re
 import subprocess
 import sys
@@ -181,6 +182,17 @@ def test_a_missing_metric_is_named_with_its_file(tmp_path: Path) -> None:
     path.write_text(str(record).replace("'", '"'))
     with pytest.raises(ValueError, match=r"metrics\.json: metrics missing: approx_kl"):
         read_training_metrics([path], tuple(TRAINING_METRICS))
+
+
+def test_what_no_update_measured_is_an_empty_panel(tmp_path: Path) -> None:
+    paths = []
+    for record in synthetic_metrics(0):
+        paths.append(tmp_path / f"{record['seed']}-{record['iteration']}.json")
+        paths[-1].write_text(json.dumps(record | {"explained_variance": None}))
+    metrics = read_training_metrics(paths, tuple(TRAINING_METRICS))
+    assert metrics["explained_variance"].isna().all()
+    texts = {axes.get_title(): axes.texts for axes in training_metrics(metrics).axes}
+    assert [title for title, said in texts.items() if said] == ["Explained variance (critic)"]
 
 
 def test_small_rules_are_summed_and_no_time_is_lost() -> None:

@@ -1,5 +1,7 @@
 """Rewards on cases worked out by hand, and what they must never pay for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import CONFIG
@@ -53,6 +55,46 @@ def test_rewards_are_those_worked_out_by_hand(turns, expected):
 @pytest.mark.parametrize("outcome", FAILURES)
 def test_every_kind_of_failure_costs_the_same(outcome):
     assert turn_rewards([turn(outcome=outcome), turn(0.0)], ROUND)[0] == -2.0
+
+
+CREDITED = replace(ROUND, milestone_credit=0.5)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (turn(outcome="crashed"), -2.0),
+        (turn(outcome="timed_out"), -2.0),
+        (turn(outcome="refused", action="request_info"), -2.0),
+        (turn(outcome="no_submission"), -1.5),
+        (turn(outcome="invalid_submission"), -1.0),
+        (turn(outcome="invalid_submission", hack_attempts=("path: /etc/shadow",)), -2.0),
+        (turn(outcome="unparsable", action="invalid"), -4.0),
+        (turn(action="validate_code"), 0.0),
+        (turn(0.0), 0.0),
+    ],
+)
+def test_partial_credit_is_for_what_the_environment_saw(made, expected):
+    assert turn_rewards([made, turn(0.0)], CREDITED)[0] == expected
+
+
+@given(any_turns)
+def test_partial_credit_never_makes_a_failure_pay(turns):
+    for made, reward in zip(turns, turn_rewards([*turns, turn(0.0)], CREDITED), strict=False):
+        assert reward < 0 or made.outcome == "ok"
+
+
+@pytest.mark.parametrize("credit", [0.025, 1.0])
+def test_partial_credit_that_outweighs_a_failure_is_refused(credit):
+    with pytest.raises(ValueError, match=r"rewards\.milestone_credit .* is not below half of"):
+        replace(SHIPPED, milestone_credit=credit)
+
+
+@given(any_turns)
+def test_the_whole_reward_of_a_trajectory_lies_on_its_last_turn(turns):
+    rewards = turn_rewards(turns, replace(ROUND, placement="trajectory"))
+    assert not rewards[:-1].any()
+    assert rewards[-1] == pytest.approx(turn_rewards(turns, ROUND).sum(), abs=1e-5)
 
 
 @given(any_turns)

@@ -61,7 +61,7 @@ def distance(left: Path, right: Path) -> float:
     return max(float((weight - others[key]).abs().max()) for key, weight in weights(left).items())
 
 
-def run_toys(*launcher: str, **arguments: Path) -> dict[str, float]:
+def run_toys(*launcher: str, **arguments: Path | str) -> dict[str, float]:
     """The same update in new processes; returns its metrics."""
     flags = [text for key, path in arguments.items() for text in (f"--{key}", str(path))]
     inherited = {

@@ -1,9 +1,11 @@
 """A tiny model, random episodes, and an update in a process of its own, for the tests of verl."""
 
+import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -83,11 +85,18 @@ def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBa
     return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, temperature)
 
 
-def main(reference: Path, output: Path, previous: Path | None = None, seed: int = 0) -> None:
+def main(
+    reference: Path,
+    output: Path,
+    previous: Path | None = None,
+    seed: int = 0,
+    advantage: Literal["gae", "grpo"] = "gae",
+) -> None:
     """The update that `tests/test_verl_wrapper.py` also makes in its own process."""
     iteration = 1 if previous is None else 2
     batch = random_batch(10, seed=iteration)
-    metrics = ppo_update(batch, reference, previous, output, SETTINGS, iteration, seed)
+    settings = dataclasses.replace(SETTINGS, advantage=advantage)
+    metrics = ppo_update(batch, reference, previous, output, settings, iteration, seed)
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(json.dumps(metrics) + "\n")
 
