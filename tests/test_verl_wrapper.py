@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl_toys import SETTINGS, VOCABULARY, random_batch, write_tiny_model
 
 from agent.core.records import UpdateBatch
-from agent.wrappers.verl_wrapper import load_verl, ppo_update
+from agent.wrappers.verl_wrapper import PLAIN, load_verl, ppo_update
 
 TOYS = Path(__file__).with_name("verl_toys.py")
 
@@ -193,8 +193,8 @@ def test_observation_tokens_get_no_gradient(reference: Path) -> None:
             for key in ("values", "advantages", "returns"):
                 noisy = torch.randn(mask.shape) + noise * torch.randn(mask.shape) * (1 - mask)
                 rows[key] = noisy
-            actor = verl.verl_workers.build_actor(reference, SETTINGS)
-            critic = verl.verl_workers.build_critic(reference, SETTINGS)
+            actor = verl.verl_workers.build_actor(reference, SETTINGS, PLAIN)
+            critic = verl.verl_workers.build_critic(reference, SETTINGS, PLAIN)
             trained = [
                 verl.verl_workers.train(worker, rows, SETTINGS) for worker in (actor, critic)
             ]
