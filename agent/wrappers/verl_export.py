@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -24,7 +25,8 @@ def export_model(
     Every process must call this, as each holds a part of the weights; the first one writes.
     """
     actor.to("device", optimizer=False, grad=False)  # may wait in main memory
-    weights = get_fsdp_full_state_dict(actor.engine.module, offload_to_cpu=True, rank0_only=True)
+    engine: Any = actor.engine
+    weights = get_fsdp_full_state_dict(engine.module, offload_to_cpu=True, rank0_only=True)
     if distributed.get_rank() != 0:
         return
     if compute.lora is not None:

@@ -157,6 +157,7 @@ def correct_rollout(rows: TensorDict, correction: RolloutCorrection | None) -> d
     """
     if correction is None:
         return {}
+    weights: Any
     weights, _, metrics = compute_rollout_correction_and_rejection_mask(
         rows["old_log_probs"],
         rows["rollout_log_probs"],

@@ -133,7 +133,7 @@ def _model_config(model: Path, is_critic: bool, compute: UpdateSettings) -> HFMo
 
 def _engine_config(microbatch_size: int, compute: UpdateSettings) -> FSDPEngineConfig:
     """Trained weights are float32; a model that LoRA leaves as it is takes the precision's type."""
-    tokens = compute.tokens_per_process
+    tokens: Any = compute.tokens_per_process  # verl's annotation lacks its own default, None
     return FSDPEngineConfig(
         strategy=STRATEGY,
         model_dtype="fp32" if compute.lora is None else compute.precision,
