@@ -1,6 +1,10 @@
-"""One PPO update: read an iteration's trajectory shards, write the next checkpoint."""
+"""One PPO update: read an iteration's trajectory shards, write the next checkpoint.
+
+Alone, or as one of torchrun's processes, of which the first one writes.
+"""
 
 import json
+import os
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -10,7 +14,7 @@ import tyro
 
 from agent.core.errors import one_line_errors
 from agent.core.files import write_text
-from agent.core.records import PPOSettings
+from agent.core.records import PPOSettings, UpdateSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.training.ppo import check_models, log_to_tensorboard, read_shards, train
@@ -22,7 +26,7 @@ class Arguments:
     trajectories_dir: Path
     """folder of the shards of one iteration"""
     config: str
-    """YAML file, or inline JSON, with the sections rewards and ppo"""
+    """YAML file, or inline JSON, with the sections rewards, ppo and update"""
     output_dir: Path
     """checkpoint folder: model/ (Hugging Face format) and verl/ (what resuming needs)"""
     base_model: Path | None = None
@@ -58,8 +62,11 @@ def main(arguments: Arguments) -> None:
         arguments.output_dir,
         arguments.iteration,
         arguments.seed,
+        section(config, "update", UpdateSettings),
         stopwatch,
     )
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
     with stopwatch.phase("write"):
         numbers: dict[str, float | None] = {
             "seed": arguments.seed,

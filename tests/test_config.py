@@ -14,7 +14,7 @@ from configuration import SCHEMA, find_problem
 from jsonschema import Draft202012Validator
 
 from agent.core.local_model import SamplingSettings
-from agent.core.records import PPOSettings
+from agent.core.records import PPOSettings, UpdateSettings
 from agent.core.settings import section
 from agent.rollout import EnvironmentSettings, EpisodeSettings, SandboxSettings
 from agent.training.rewards import RewardSettings
@@ -30,6 +30,7 @@ RECORDS: dict[str, type] = {
     "sandbox": SandboxSettings,
     "rewards": RewardSettings,
     "ppo": PPOSettings,
+    "update": UpdateSettings,
 }
 SHIPPED = ("config/config.yaml", "config/mle_dojo.yaml", SMOKE)
 Config = dict[str, Any]
@@ -145,6 +146,12 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("ppo.duration_aware", True, "sandbox.remember_programs", "remembered programs take no time"),
     ("ppo.dual_clip", 1, "ppo.dual_clip", "less than or equal to the minimum of 1"),
     ("rewards.milestone_credit", 0.05, "rewards.milestone_credit", "must still cost"),
+    ("update.nodes", 0, "update.nodes", "less than the minimum of 1"),
+    ("update.precision", "fp16", "update.precision", "not one of ['fp32', 'bf16']"),
+    ("update.tokens_per_process", 500, "update.tokens_per_process", "less than the 768 of samp"),
+    ("update.lora", {"rank": 8, "alpha": 8}, "update.lora", "'targets' is a required"),
+    ("update.rollout_correction", {"level": "token"}, "update.rollout_correction", "'threshold'"),
+    ("resources.update.gpu", 3, "ppo.minibatch_size", "multiple of 12, a microbatch on each"),
     ("evaluation.curve_iterations", [2], "evaluation.curve_iterations", "2 is not between"),
     ("evaluation.curve_iterations", [0], "evaluation.curve_iterations.0", "minimum of 1"),
     ("sampling.context_tokens", 800, "sampling.context_tokens", "768 of warm_start"),

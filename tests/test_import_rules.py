@@ -42,7 +42,7 @@ OUTSIDE = {
     "agent.wrappers": set(),
     "agent.wrappers.mledojo_": {"mledojo"},
     "agent.wrappers.vllm_": {"transformers"},
-    "agent.wrappers.verl_": {"safetensors", "tensordict", "torch", "transformers", "verl"},
+    "agent.wrappers.verl_": {"peft", "safetensors", "tensordict", "torch", "transformers", "verl"},
     "agent.training": {"safetensors", "tokenizers", "torch", "tqdm", "transformers"},
     "agent.grading": set(),
     "agent.policy": set(),

@@ -1,11 +1,7 @@
 """What an update writes, refuses and repeats; its numbers are checked in test_verl_oracle.py."""
 
 import dataclasses
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from verl_toys import SETTINGS, VOCABULARY, random_batch, write_tiny_model
+from verl_toys import (
+    SETTINGS,
+    TORCHRUN,
+    VOCABULARY,
+    distance,
+    random_batch,
+    run_toys,
+    write_tiny_model,
+)
 
 from agent.core.records import UpdateBatch
-from agent.wrappers.verl_wrapper import load_verl, ppo_update
-
-TOYS = Path(__file__).with_name("verl_toys.py")
+from agent.wrappers.verl_wrapper import PLAIN, load_verl, ppo_update
 
 
 @pytest.fixture(scope="module")
@@ -49,36 +51,6 @@ def second(reference: Path, first: Path) -> Path:
     output = first.with_name("second")
     ppo_update(random_batch(10, seed=2), reference, first, output, SETTINGS, 2, seed=0)
     return output
-
-
-def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return load_file(checkpoint / "model" / "model.safetensors")
-
-
-def distance(left: Path, right: Path) -> float:
-    """The largest difference of one weight between two checkpoints."""
-    others = weights(right)
-    return max(float((weight - others[key]).abs().max()) for key, weight in weights(left).items())
-
-
-def run_toys(*launcher: str, **arguments: Path | str) -> dict[str, float]:
-    """The same update in new processes; returns its metrics."""
-    flags = [text for key, path in arguments.items() for text in (f"--{key}", str(path))]
-    inherited = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    }
-    run = subprocess.run(
-        [sys.executable, *launcher, str(TOYS), *flags],
-        env={**inherited, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    metrics: dict[str, float] = json.loads(run.stdout)
-    return metrics
 
 
 def test_model_folder_loads_as_exactly_the_trained_weights(reference: Path, first: Path) -> None:
@@ -134,8 +106,7 @@ def test_two_processes_train_as_one_does(
     reference: Path, first_run: tuple[Path, dict[str, float]], tmp_path: Path
 ) -> None:
     first, metrics = first_run
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    together = run_toys(*launcher, reference=reference, output=tmp_path / "first")
+    together = run_toys(*TORCHRUN, reference=reference, output=tmp_path / "first")
     assert together == pytest.approx(metrics, rel=1e-5, abs=1e-6)
     assert distance(first, tmp_path / "first") < 1e-5
     with pytest.raises(ValueError, match=r"world_size is 2, but 1 processes run now"):
@@ -199,8 +170,8 @@ def test_observation_tokens_get_no_gradient(reference: Path) -> None:
             for key in ("values", "advantages", "returns"):
                 noisy = torch.randn(mask.shape) + noise * torch.randn(mask.shape) * (1 - mask)
                 rows[key] = noisy
-            actor = verl.verl_workers.build_actor(reference, SETTINGS)
-            critic = verl.verl_workers.build_critic(reference, SETTINGS)
+            actor = verl.verl_workers.build_actor(reference, SETTINGS, PLAIN)
+            critic = verl.verl_workers.build_critic(reference, SETTINGS, PLAIN)
             trained = [
                 verl.verl_workers.train(worker, rows, SETTINGS) for worker in (actor, critic)
             ]

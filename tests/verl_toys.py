@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Literal
@@ -10,13 +11,16 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from agent.core.records import PPOSettings, UpdateBatch
+from agent.core.records import LoRASettings, PPOSettings, UpdateBatch, UpdateSettings
+from agent.core.settings import read_config, section
 from agent.wrappers.verl_wrapper import ppo_update
 
 VOCABULARY = 256
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 SETTINGS = PPOSettings(
     advantage="gae",
@@ -38,6 +42,8 @@ SETTINGS = PPOSettings(
     entropy_coef=0.01,
     gradient_clip=0.5,
 )
+
+LORA = LoRASettings(rank=4, alpha=8, targets=("q_proj", "v_proj", "down_proj"))
 
 
 def write_tiny_model(folder: Path) -> Path:
@@ -85,18 +91,52 @@ def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBa
     return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, temperature)
 
 
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoint / "model" / "model.safetensors")
+
+
+def distance(left: Path, right: Path) -> float:
+    """The largest difference of one weight between two checkpoints."""
+    others = weights(right)
+    return max(float((weight - others[key]).abs().max()) for key, weight in weights(left).items())
+
+
+def run_toys(*launcher: str, **arguments: Path | str) -> dict[str, float]:
+    """The same update in new processes; returns its metrics."""
+    flags = [text for key, given in arguments.items() for text in (f"--{key}", str(given))]
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    }
+    run = subprocess.run(
+        [sys.executable, *launcher, __file__, *flags],
+        env={**inherited, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    metrics: dict[str, float] = json.loads(run.stdout)
+    return metrics
+
+
 def main(
     reference: Path,
     output: Path,
     previous: Path | None = None,
     seed: int = 0,
+    config: str = "",
     advantage: Literal["gae", "grpo"] = "gae",
 ) -> None:
-    """The update that `tests/test_verl_wrapper.py` also makes in its own process."""
+    """The update that the tests of verl also make in their own process."""
     iteration = 1 if previous is None else 2
     batch = random_batch(10, seed=iteration)
     settings = dataclasses.replace(SETTINGS, advantage=advantage)
-    metrics = ppo_update(batch, reference, previous, output, settings, iteration, seed)
+    compute = UpdateSettings()
+    if config:
+        compute = section(read_config(config), "update", UpdateSettings)
+    metrics = ppo_update(batch, reference, previous, output, settings, iteration, seed, compute)
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(json.dumps(metrics) + "\n")
 

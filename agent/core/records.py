@@ -124,6 +124,36 @@ class PPOSettings:
     gradient_clip: float
 
 
+@dataclass(frozen=True, slots=True)
+class LoRASettings:
+    """Low-rank adapters on actor and critic (arXiv 2106.09685)."""
+
+    rank: int
+    alpha: int  # adapters are scaled by alpha / rank
+    targets: tuple[str, ...]  # names of the linear layers that get one
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutCorrection:
+    """Truncated importance sampling, where sampling and training software disagree."""
+
+    level: Literal["token", "sequence"]
+    threshold: float  # the largest weight
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """How an update is computed; what it computes is in `PPOSettings`."""
+
+    nodes: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
+    offload: bool = False  # weights and optimiser wait in main memory while the other model works
+    tokens_per_process: int | None = None  # in a forward pass, instead of a microbatch's episodes
+    lora: LoRASettings | None = None
+    rollout_correction: RolloutCorrection | None = None
+
+
 @dataclass
 class Conversation:
     """An episode's growing context: messages as text, and the exact tokens that were sampled.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -46,6 +46,9 @@ def section(config: Mapping[str, Any], name: str, kind: type[Settings]) -> Setti
 
 
 def _checked(value: Any, hint: Any, key: str) -> Any:
+    inner = next((option for option in get_args(hint) if is_dataclass(option)), None)
+    if inner is not None and value is not None:
+        return section({key: value}, key, inner)  # type: ignore[arg-type]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if get_origin(hint) is Literal:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent.core.model_folder import check_same_architecture, model_digest, model_folder
-from agent.core.records import PPOSettings, Trajectory
+from agent.core.records import PPOSettings, Trajectory, UpdateSettings
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import read_trajectories
 from agent.training.batch import summary, update_batch
@@ -56,6 +56,7 @@ def train(
     output: Path,
     iteration: int,
     seed: int,
+    compute: UpdateSettings,
     stopwatch: Stopwatch,
 ) -> dict[str, float]:
     """Update the policy once on the trajectories of one iteration; returns flat metrics."""
@@ -63,7 +64,9 @@ def train(
     with stopwatch.phase("import"):
         from agent.wrappers.verl_wrapper import ppo_update  # verl takes seconds to import
     with stopwatch.phase("update"):
-        metrics = ppo_update(batch, base_model, previous, output, settings, iteration, seed)
+        metrics = ppo_update(
+            batch, base_model, previous, output, settings, iteration, seed, compute
+        )
     return summary(trajectories) | metrics
 
 

@@ -6,7 +6,6 @@ advantages of the whole batch, because verl whitens them over all of it.
 """
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,12 +17,14 @@ import torch
 from safetensors import SafetensorError
 from tensordict import NonTensorData, TensorDict
 from torch import distributed
+from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_rejection_mask
 from verl.utils.tensordict_utils import index_select_tensor_dict
 from verl.workers.engine_workers import TrainingWorker
 
-from agent.core.records import PPOSettings, UpdateBatch
+from agent.core.records import PPOSettings, RolloutCorrection, UpdateBatch, UpdateSettings
 from agent.wrappers import verl_workers
 from agent.wrappers.verl_advantages import estimate_advantages
+from agent.wrappers.verl_export import export_model
 
 
 def update(
@@ -34,16 +35,21 @@ def update(
     settings: PPOSettings,
     iteration: int,
     seed: int,
+    compute: UpdateSettings,
 ) -> dict[str, float]:
     """See `verl_wrapper.ppo_update`, which checks the arguments."""
     with process_group():
+        torch.manual_seed(seed)  # draws the first weights of adapters
         rows = response_rows(batch, settings.minibatch_size)
         critic = None
         if settings.advantage == "gae":
-            critic = verl_workers.build_critic(reference, settings)
-        actor = verl_workers.build_actor(reference, settings)
-        # The actor is the reference policy until its own weights are loaded: no third model.
-        logprobs, entropy = _infer(actor, rows, "log_probs", "entropy")
+            critic = verl_workers.build_critic(reference, settings, compute)
+        actor = verl_workers.build_actor(reference, settings, compute)
+        # The actor is the reference policy until its own weights are loaded, and with LoRA as long
+        # as its adapter is off: no third model.
+        logprobs, entropy = _infer(
+            actor, rows, "log_probs", "entropy", no_adapter=compute.lora is not None
+        )
         rows["ref_log_prob"] = logprobs
         if previous is not None:
             if critic is not None:
@@ -51,6 +57,7 @@ def update(
             actor.load_checkpoint(str(previous / "verl" / "actor"))
             logprobs, entropy = _infer(actor, rows, "log_probs", "entropy")
         rows["old_log_probs"] = logprobs
+        corrected = correct_rollout(rows, compute.rollout_correction)
         order = minibatch_order(_lengths(rows), settings, (seed, iteration))
         critic_metrics: dict[str, Any] = {}
         actor_metrics: dict[str, Any] = {}
@@ -61,8 +68,8 @@ def update(
         if iteration > settings.critic_warmup:
             actor_metrics = verl_workers.train(actor, _share(rows, order), settings)
         _raise_if_diverged(actor=actor_metrics, critic=critic_metrics)
-        _save(actor, critic, reference, output, iteration)
-    return _metrics(rows, entropy, actor_metrics, critic_metrics)
+        _save(actor, critic, reference, output, iteration, compute)
+    return _metrics(rows, entropy, actor_metrics, critic_metrics) | corrected
 
 
 def _train_critic(
@@ -149,6 +156,29 @@ def response_rows(batch: UpdateBatch, multiple: int) -> TensorDict:
     return TensorDict(rows, batch_size=len(ids))
 
 
+def correct_rollout(rows: TensorDict, correction: RolloutCorrection | None) -> dict[str, float]:
+    """Add `rollout_is_weights`, by which verl's policy loss multiplies each token's; metrics.
+
+    A weight is the probability that the trained model gives to what was sampled over that of the
+    model that sampled, which other software and precision make differ, cut at the threshold.
+    """
+    if correction is None:
+        return {}
+    weights: Any
+    weights, _, metrics = compute_rollout_correction_and_rejection_mask(
+        rows["old_log_probs"],
+        rows["rollout_log_probs"],
+        rows["response_mask"],
+        rollout_is=correction.level,
+        rollout_is_threshold=correction.threshold,
+    )
+    rows["rollout_is_weights"] = weights.batch["rollout_is_weights"]
+    return {
+        "rollout_weight": metrics["rollout_corr/rollout_is_mean"],
+        "rollout_weight_sample_size": metrics["rollout_corr/rollout_is_eff_sample_size"],
+    }
+
+
 def minibatch_order(
     lengths: np.ndarray, settings: PPOSettings, seed: tuple[int, int]
 ) -> np.ndarray:
@@ -164,11 +194,14 @@ def minibatch_order(
     return np.take_along_axis(minibatches, by_length, axis=1).ravel()
 
 
-def _infer(worker: TrainingWorker, rows: TensorDict, *keys: str) -> list[torch.Tensor]:
+def _infer(
+    worker: TrainingWorker, rows: TensorDict, *keys: str, no_adapter: bool = False
+) -> list[torch.Tensor]:
     """Ask a model about every row; each process takes its share, sorted to pad little."""
     order = torch.from_numpy(np.argsort(_lengths(rows), kind="stable"))
     mine = index_select_tensor_dict(rows, order[_rank() :: _world_size()])
-    return [_gather(answer, order) for answer in verl_workers.infer(worker, mine, *keys)]
+    answers = verl_workers.infer(worker, mine, *keys, no_adapter=no_adapter)
+    return [_gather(answer, order) for answer in answers]
 
 
 def _gather(part: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -187,6 +220,7 @@ def _save(
     reference: Path,
     output: Path,
     iteration: int,
+    compute: UpdateSettings,
 ) -> None:
     partial = output.with_name(f".{output.name}.partial")
     if _rank() == 0 and partial.exists():
@@ -196,25 +230,14 @@ def _save(
         for name, worker in (("actor", actor), ("critic", critic)):
             if worker is not None:
                 worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
+        export_model(actor, reference, partial / "model", compute)
     except (OSError, RuntimeError, SafetensorError) as full:  # as torch and safetensors say it
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{output}: cannot be written: {full}") from full
+    distributed.barrier()
     if _rank() == 0:
-        exported = (partial / "verl" / "actor" / "huggingface").rename(partial / "model")
-        _describe(exported, reference)
         partial.replace(output)
     distributed.barrier()
-
-
-def _describe(model: Path, reference: Path) -> None:
-    """Put the reference's tokenizer and configuration files beside weights that verl exported."""
-    for source in reference.iterdir():
-        if source.is_file() and not {".safetensors", ".bin"} & set(source.suffixes):
-            shutil.copyfile(source, model / source.name)
-    config = json.loads((model / "config.json").read_text())
-    config.pop("torch_dtype", None)  # the name that transformers 4 gave to `dtype`
-    config["dtype"] = "float32"
-    (model / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _raise_if_diverged(**metrics: dict[str, Any]) -> None:

@@ -20,7 +20,9 @@ from types import ModuleType
 
 import numpy as np
 
-from agent.core.records import PPOSettings, UpdateBatch
+from agent.core.records import LoRASettings, PPOSettings, UpdateBatch, UpdateSettings
+
+PLAIN = UpdateSettings()
 
 
 def ppo_update(
@@ -31,14 +33,17 @@ def ppo_update(
     settings: PPOSettings,
     iteration: int,
     seed: int,
+    compute: UpdateSettings = PLAIN,
 ) -> dict[str, float]:
     """One PPO update (arXiv 1707.06347) of actor and, if there is one, critic, by verl 0.9.1.
 
     reference: Hugging Face folder of the reference policy; actor and critic start from it too.
     previous: `output` of an earlier update, to continue its weights, optimisers and schedules.
     output: folder to write, complete or not at all. `model/` is a Hugging Face folder with the
-        actor's float32 weights and the tokenizer, `verl/` what the next update continues from.
-    iteration, seed: draw the order of the minibatches.
+        actor's weights in `compute.precision` and the tokenizer, `verl/` what the next update
+        continues from.
+    iteration, seed: draw the order of the minibatches; the seed draws adapters, too.
+    compute: precision, memory and LoRA; what is saved can only be continued with the same.
 
     Runs in every process of a `torchrun` group, or alone. With CUDA it uses all its GPUs through
     nccl; without, one thread per process through gloo, where equal arguments give equal bytes.
@@ -48,15 +53,16 @@ def ppo_update(
     FloatingPointError for an update that diverges.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    _check_settings(settings, world_size)
-    _check_batch(batch, _vocabulary_size(reference))
+    _check_settings(settings, compute, world_size)
+    _check_batch(batch, _vocabulary_size(reference), compute.tokens_per_process)
     _check_groups(batch, settings)
     _check_folders(previous, output, world_size)
+    _check_adapters(previous, compute.lora)
     if previous is not None and settings.advantage == "gae":
         _check_critic(previous)
     with _quiet():
         metrics: dict[str, float] = load_verl().update(
-            batch, reference, previous, output, settings, iteration, seed
+            batch, reference, previous, output, settings, iteration, seed, compute
         )
     return metrics
 
@@ -80,7 +86,7 @@ def load_verl() -> ModuleType:
     return verl_update
 
 
-def _check_batch(batch: UpdateBatch, vocabulary_size: int) -> None:
+def _check_batch(batch: UpdateBatch, vocabulary_size: int, longest: int | None) -> None:
     if not batch.token_ids:
         raise ValueError("the batch has no episodes: play some before updating")
     if not batch.temperature > 0:
@@ -95,6 +101,11 @@ def _check_batch(batch: UpdateBatch, vocabulary_size: int) -> None:
             raise ValueError(f"episode {row} begins with an action token: put the prompt before it")
         if not mask[-1]:
             raise ValueError(f"episode {row} ends in an observation: cut it after its last action")
+        if longest is not None and len(tokens) > longest:
+            raise ValueError(
+                f"episode {row} has {len(tokens)} tokens, but update.tokens_per_process is"
+                f" {longest}: raise it, since no episode is divided"
+            )
         if tokens.min() < 0 or tokens.max() >= vocabulary_size:
             raise ValueError(
                 f"episode {row} has token ids outside 0..{vocabulary_size - 1}, the model's"
@@ -118,8 +129,20 @@ def _check_groups(batch: UpdateBatch, settings: PPOSettings) -> None:
             )
 
 
-def _check_settings(settings: PPOSettings, world_size: int) -> None:
-    if settings.minibatch_size % (settings.microbatch_size * world_size):
+def _check_settings(settings: PPOSettings, compute: UpdateSettings, world_size: int) -> None:
+    started = world_size // int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size)))
+    if started != compute.nodes:
+        raise ValueError(
+            f"update.nodes is {compute.nodes}, but processes run on {started}: start torchrun with"
+            f" --nnodes {compute.nodes}"
+        )
+    if compute.tokens_per_process is not None:
+        if settings.minibatch_size % world_size:
+            raise ValueError(
+                f"minibatch_size {settings.minibatch_size} is no multiple of {world_size}"
+                " processes: change one of them"
+            )
+    elif settings.minibatch_size % (settings.microbatch_size * world_size):
         raise ValueError(
             f"minibatch_size {settings.minibatch_size} is no multiple of microbatch_size"
             f" {settings.microbatch_size} times {world_size} processes: change one of them"
@@ -153,6 +176,19 @@ def _check_critic(previous: Path) -> None:
         raise ValueError(
             f"{critic}: there is none, but ppo.advantage gae continues one:"
             " train again from the first iteration"
+        )
+
+
+def _check_adapters(previous: Path | None, lora: LoRASettings | None) -> None:
+    if previous is None:
+        return
+    recorded = previous / "verl" / "actor" / "lora_train_meta.json"  # verl writes it for LoRA only
+    saved = json.loads(recorded.read_text()) if recorded.is_file() else {}
+    rank, alpha = saved.get("r"), saved.get("lora_alpha")
+    if (rank, alpha) != ((lora.rank, lora.alpha) if lora else (None, None)):
+        raise ValueError(
+            f"{recorded.parent}: was trained with LoRA of rank {rank} and alpha {alpha}, not with"
+            " what update.lora says: continue as it began, or train again from the first iteration"
         )
 
 

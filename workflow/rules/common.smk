@@ -17,6 +17,8 @@ if problem := find_problem(config, workflow.overwrite_configfiles):
 DEPLOYMENT = workflow.deployment_settings.deployment_method
 if DEPLOYMENT >= {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}:
     sys.exit("error: --sdm conda apptainer: the containers have no conda: give one of the two")
+if DeploymentMethod.APPTAINER in DEPLOYMENT and config["update"]["nodes"] > 1:
+    sys.exit("error: update.nodes: --sdm apptainer has no srun to start several nodes with: set 1")
 
 STUDY = f"results/{config['study']}"
 STEP = "seed{seed}/iteration{iteration}"
@@ -83,6 +85,31 @@ def asked(job):
     wanted = config["resources"][job]
     grown = {name: growing(wanted[name]) for name in ("mem_mb", "runtime")}
     return {"gpu": wanted["gpu"], "disk_mb": wanted["disk_mb"], **grown}
+
+
+def asked_for_update():
+    """As for other jobs, times the nodes; the plugin of SLURM calls what starts on each of them MPI."""
+    nodes, wanted = config["update"]["nodes"], asked("update")
+    if nodes == 1:
+        return wanted
+    several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+    return {**wanted, **several, "gpu": nodes * wanted["gpu"]}
+
+
+def launcher():
+    """What starts the processes of an update: one for each GPU of each node, or one without GPUs."""
+    nodes, gpus = config["update"]["nodes"], config["resources"]["update"]["gpu"]
+    if nodes == 1 and gpus < 2:
+        return "python"
+    torchrun = f"python -m torch.distributed.run --nproc-per-node {max(1, gpus)}"
+    if nodes == 1:
+        return f"{torchrun} --standalone"
+    # The job's shell runs on the first node, where the processes are to meet.
+    return (
+        f"srun --nodes={nodes} --ntasks-per-node=1 --cpus-per-task={threads_of('update')} "
+        f"--gpus-per-node={gpus} {torchrun} --nnodes {nodes} --rdzv-backend c10d "
+        "--rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):29400"
+    )
 
 
 def room_for_competition(wildcards):

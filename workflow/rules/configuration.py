@@ -140,7 +140,8 @@ def _base_model_problems(config: Config) -> Iterator[Problem]:
 def _training_problems(config: Config) -> Iterator[Problem]:
     training, ppo, sampling = config["training"], config["ppo"], config["sampling"]
     episodes, minibatch = training["episodes"], ppo["minibatch_size"]
-    gpus = config["resources"]["update"]["gpu"]
+    gpus = config["resources"]["update"]["gpu"] * config["update"]["nodes"]
+    tokens = config["update"]["tokens_per_process"]
     if episodes % training["shards"]:
         yield (
             ("training", "episodes"),
@@ -151,12 +152,18 @@ def _training_problems(config: Config) -> Iterator[Problem]:
             ("ppo", "minibatch_size"),
             f"{minibatch} must be a multiple of ppo.microbatch_size {ppo['microbatch_size']}",
         )
-    share = ppo["microbatch_size"] * max(1, gpus)
+    share = max(1, gpus) * (ppo["microbatch_size"] if tokens is None else 1)
     if minibatch % share:
         yield (
             ("ppo", "minibatch_size"),
             f"{minibatch} must be a multiple of {share}, a microbatch on each of the {gpus} GPUs "
-            "of resources.update.gpu",
+            "of resources.update.gpu and update.nodes",
+        )
+    if tokens is not None and tokens < sampling["context_tokens"]:
+        yield (
+            ("update", "tokens_per_process"),
+            f"{tokens} is less than the {sampling['context_tokens']} of sampling.context_tokens, "
+            "which one episode may have: raise it",
         )
     if minibatch > episodes:
         yield (

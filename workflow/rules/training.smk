@@ -110,16 +110,17 @@ rule train_rl:
         image_file("training")
     threads: threads_of("update")
     resources:
-        **asked("update"),
+        **asked_for_update(),
     params:
         trajectories=folder_of_shards,
         shards=len(SHARDS),
         previous=previous_option,
         tensorboard=f"{STUDY}/tensorboard/seed{{seed}}",
-        settings=sections("rewards", "ppo"),
+        launcher=launcher(),
+        settings=sections("rewards", "ppo", "update"),
         code=fingerprint("train_rl"),
     shell:
-        "python scripts/train_rl.py --trajectories-dir {params.trajectories} "
+        "{params.launcher} scripts/train_rl.py --trajectories-dir {params.trajectories} "
         "--num-shards {params.shards} --config {params.settings:q} "
         "--base-model {input.base_model} {params.previous} "
         "--iteration {wildcards.iteration} --seed {wildcards.seed} "
