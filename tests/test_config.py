@@ -151,7 +151,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("update.tokens_per_process", 500, "update.tokens_per_process", "less than the 768 of samp"),
     ("update.lora", {"rank": 8, "alpha": 8}, "update.lora", "'targets' is a required"),
     ("update.rollout_correction", {"level": "token"}, "update.rollout_correction", "'threshold'"),
-    ("resources.update.gpu", 3, "ppo.minibatch_size", "multiple of 12, a microbatch on each"),
+    ("update.nodes", 3, "ppo.minibatch_size", "12, a microbatch in each of the 3 processes"),
     ("evaluation.curve_iterations", [2], "evaluation.curve_iterations", "2 is not between"),
     ("evaluation.curve_iterations", [0], "evaluation.curve_iterations.0", "minimum of 1"),
     ("sampling.context_tokens", 800, "sampling.context_tokens", "768 of warm_start"),

@@ -105,11 +105,10 @@ def launcher():
     if nodes == 1:
         return f"{torchrun} --standalone"
     # The job's shell runs on the first node, where the processes are to meet.
-    return (
-        f"srun --nodes={nodes} --ntasks-per-node=1 --cpus-per-task={threads_of('update')} "
-        f"--gpus-per-node={gpus} {torchrun} --nnodes {nodes} --rdzv-backend c10d "
-        "--rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):29400"
-    )
+    each = f"--ntasks-per-node=1 --cpus-per-task={threads_of('update')}"
+    each += f" --gpus-per-node={gpus}" if gpus else ""
+    meeting = "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):29400"
+    return f"srun --nodes={nodes} {each} {torchrun} --nnodes {nodes} {meeting}"
 
 
 def room_for_competition(wildcards):

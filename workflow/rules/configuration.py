@@ -140,7 +140,7 @@ def _base_model_problems(config: Config) -> Iterator[Problem]:
 def _training_problems(config: Config) -> Iterator[Problem]:
     training, ppo, sampling = config["training"], config["ppo"], config["sampling"]
     episodes, minibatch = training["episodes"], ppo["minibatch_size"]
-    gpus = config["resources"]["update"]["gpu"] * config["update"]["nodes"]
+    processes = max(1, config["resources"]["update"]["gpu"]) * config["update"]["nodes"]
     tokens = config["update"]["tokens_per_process"]
     if episodes % training["shards"]:
         yield (
@@ -152,12 +152,12 @@ def _training_problems(config: Config) -> Iterator[Problem]:
             ("ppo", "minibatch_size"),
             f"{minibatch} must be a multiple of ppo.microbatch_size {ppo['microbatch_size']}",
         )
-    share = max(1, gpus) * (ppo["microbatch_size"] if tokens is None else 1)
+    share = processes * (ppo["microbatch_size"] if tokens is None else 1)
     if minibatch % share:
         yield (
             ("ppo", "minibatch_size"),
-            f"{minibatch} must be a multiple of {share}, a microbatch on each of the {gpus} GPUs "
-            "of resources.update.gpu and update.nodes",
+            f"{minibatch} must be a multiple of {share}, a microbatch in each of the {processes} "
+            "processes of resources.update.gpu and update.nodes",
         )
     if tokens is not None and tokens < sampling["context_tokens"]:
         yield (
