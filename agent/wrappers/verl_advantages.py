@@ -3,7 +3,7 @@
 from tensordict import TensorDict
 from verl import DataProto
 from verl.trainer.config.algorithm import AlgoConfig, KLControlConfig
-from verl.trainer.ppo.core_algos import get_kl_controller
+from verl.trainer.ppo.core_algos import AdvantageEstimator, get_kl_controller
 from verl.trainer.ppo.ray_trainer import apply_kl_penalty, compute_advantage
 
 from agent.core.records import PPOSettings
@@ -33,7 +33,7 @@ def estimate_advantages(rows: TensorDict, settings: PPOSettings) -> None:
         batch.batch["token_level_rewards"] = rows["token_level_scores"]
     compute_advantage(
         batch,
-        settings.advantage,
+        AdvantageEstimator(settings.advantage),
         settings.gamma,
         settings.gae_lambda,
         config=AlgoConfig(gamma=settings.gamma, lam=settings.gae_lambda),
