@@ -7,7 +7,7 @@ and an episode without any valid submission pays for it: inaction must never be 
 Partial credit makes that ladder finer. arXiv 2509.01684 has a second model write print statements
 into each program and pays for every one that appears. Here only what the environment itself saw
 counts, because whatever a program prints or says of itself its author can make it say: that it ran
-to its end, and that it left a submission which could be read.
+to its end, and that it left a submission to be graded.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def turn_rewards(turns: Sequence[Turn], settings: RewardSettings) -> np.ndarray:
 
 
 def milestones(turn: Turn) -> int:
-    """How many a failed action reached: 1 for a program's end, 2 for a submission that was read.
+    """How many a failed action reached: 1 for a program's end, 2 for a submission as well.
 
     None for a program that tried what is not its task.
     """

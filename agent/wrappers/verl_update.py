@@ -25,6 +25,7 @@ from agent.core.records import PPOSettings, RolloutCorrection, UpdateBatch, Upda
 from agent.wrappers import verl_workers
 from agent.wrappers.verl_advantages import estimate_advantages
 from agent.wrappers.verl_export import export_model
+from agent.wrappers.verl_metrics import update_metrics
 
 
 def update(
@@ -69,7 +70,7 @@ def update(
             actor_metrics = verl_workers.train(actor, _share(rows, order), settings)
         _raise_if_diverged(actor=actor_metrics, critic=critic_metrics)
         _save(actor, critic, reference, output, iteration, compute)
-    return _metrics(rows, entropy, actor_metrics, critic_metrics) | corrected
+    return update_metrics(rows, entropy, actor_metrics, critic_metrics) | corrected
 
 
 def _train_critic(
@@ -246,38 +247,6 @@ def _raise_if_diverged(**metrics: dict[str, Any]) -> None:
             raise FloatingPointError(
                 f"{name}: the gradient norm is no longer finite: lower its learning rate"
             )
-
-
-def _metrics(
-    rows: TensorDict, entropy: torch.Tensor, actor: dict[str, Any], critic: dict[str, Any]
-) -> dict[str, float]:
-    """One row of numbers; means are over action tokens, or over gradient steps.
-
-    What was not there to be measured, without a critic or while it warms up, is NaN.
-    """
-    mask = rows["response_mask"].bool()
-    old, returns = rows["old_log_probs"][mask], rows["returns"][mask]
-    values = rows["values"][mask] if critic else torch.full_like(returns, np.nan)
-    residuals = returns - values if critic else returns
-    from_rollout = rows["rollout_log_probs"][mask] - old
-    measured = {
-        "action_tokens": mask.sum(),
-        "mean_return": rows["token_level_scores"].sum() / mask.any(dim=1).sum(),
-        "mean_value": values.mean(),
-        "advantage_std": residuals.std(correction=0),
-        "explained_variance": 1 - (returns - values).var(correction=0) / returns.var(correction=0),
-        "entropy": entropy[mask].mean(),
-        "reference_kl": (old - rows["ref_log_prob"][mask]).mean(),
-        "rollout_kl": from_rollout.mean(),
-        "rollout_logprob_difference": from_rollout.abs().mean(),
-        "policy_loss": np.mean(actor.get("actor/pg_loss", np.nan)),
-        "approx_kl": np.mean(actor.get("actor/ppo_kl", np.nan)),
-        "clip_fraction": np.mean(actor.get("actor/pg_clipfrac", np.nan)),
-        "gradient_norm": np.mean(actor.get("grad_norm", np.nan)),
-        "value_loss": np.mean(critic.get("critic/vf_loss", np.nan)),
-        "critic_gradient_norm": np.mean(critic.get("grad_norm", np.nan)),
-    }
-    return {name: float(number) for name, number in measured.items()}
 
 
 def _lengths(rows: TensorDict) -> np.ndarray:
