@@ -131,7 +131,8 @@ def measure(case: Case) -> dict[str, float]:
 def matrix_weights(model: Qwen2Config) -> dict[str, tuple[int, int, int]]:
     """Linear layers: how often there is one, its inputs, its outputs."""
     width, layers = model.hidden_size, model.num_hidden_layers
-    keys = model.num_key_value_heads * width // model.num_attention_heads
+    heads = int(model.num_key_value_heads or model.num_attention_heads)
+    keys = heads * width // model.num_attention_heads
     inner = model.intermediate_size
     return {
         "q_proj": (layers, width, width),
