@@ -52,6 +52,12 @@ def names(group):
     return COMPETITIONS.loc[COMPETITIONS["group"] == group, "competition"].tolist()
 
 
+@functools.cache
+def categories(group):
+    """The category of each of the group's competitions, in the same order."""
+    return COMPETITIONS.loc[COMPETITIONS["group"] == group, "task_type"].tolist()
+
+
 def prepared(group):
     return expand("results/competitions/{name}/competition.json", name=names(group))
 
@@ -142,6 +148,34 @@ def published_before(wildcards):
 
 def folder_of_shards(wildcards, input):
     return Path(input.shards[0]).parent
+
+
+def is_weighed(iteration):
+    """Whether an iteration plays some competitions more than others."""
+    sampling = config["training"]["competition_sampling"]
+    return sampling == "category" or (sampling == "learnability" and iteration > 1)
+
+
+def competition_weights(wildcards):
+    """How often an iteration plays each competition; nothing where all are played equally often."""
+    weighed = is_weighed(int(wildcards.iteration))
+    return [f"{STUDY}/{STEP}/competition_weights.tsv".format(**wildcards)] if weighed else []
+
+
+def weights_option(wildcards):
+    return " ".join(f"--competition-weights {table}" for table in competition_weights(wildcards))
+
+
+def recent_shards(wildcards):
+    """What says how a policy fares today: the three iterations before."""
+    if config["training"]["competition_sampling"] != "learnability":
+        return []
+    now = int(wildcards.iteration)
+    return expand(
+        f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/trajectories/shard{{shard}}.parquet",
+        iteration=range(max(1, now - 3), now),
+        shard=SHARDS,
+    )
 
 
 def first_episode(wildcards):
