@@ -7,6 +7,7 @@ row per (training seed, iteration). Scores are position scores in [0, 1]; `score
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ def read_turns(path: Path) -> pd.DataFrame:
 
 
 def read_training_metrics(paths: list[Path], keys: tuple[str, ...]) -> pd.DataFrame:
-    """One row per file with `seed`, `iteration` and `keys`, sorted by seed and iteration."""
+    """One row per file with `seed`, `iteration` and `keys`, sorted by seed and iteration.
+
+    A null, for what an update did not measure (nothing of a critic without one), is NaN.
+    """
     rows = [_read_metrics(path, ("seed", "iteration", *keys)) for path in paths]
     if not rows:
         raise ValueError("training metrics: no file given; pass one metrics.json per update")
@@ -89,7 +93,7 @@ def _read_metrics(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     missing = [key for key in keys if key not in metrics]
     if missing:
         raise ValueError(f"{path}: metrics missing: {', '.join(missing)}; run the update again")
-    return {key: metrics[key] for key in keys}
+    return {key: math.nan if metrics[key] is None else metrics[key] for key in keys}
 
 
 def _reject_unknown(path: Path, table: pd.DataFrame, column: str, known: tuple[str, ...]) -> None:

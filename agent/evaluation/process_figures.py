@@ -125,7 +125,10 @@ def _stack(
 
 
 def training_metrics(metrics: pd.DataFrame) -> Figure:
-    """Health of PPO: one panel per metric, thin lines for runs, a bold line for their mean."""
+    """Health of PPO: one panel per metric, thin lines for runs, a bold line for their mean.
+
+    A metric that no update measured, like a critic's where there is none, has an empty panel.
+    """
     figure = Figure(figsize=(PAGE, 4.4))
     panels = figure.subplots(3, 3, sharex=True)
     for axes, (name, title) in zip(panels.flat, TRAINING_METRICS.items(), strict=True):
@@ -133,6 +136,8 @@ def training_metrics(metrics: pd.DataFrame) -> Figure:
         axes.plot(by_run.index, by_run, color=BLUE, alpha=0.35, linewidth=0.7)
         axes.plot(by_run.index, by_run.mean(axis=1), color=BLUE)
         axes.set_title(title)
+        if by_run.isna().all(axis=None):
+            axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     for axes in panels[-1]:

@@ -64,10 +64,11 @@ def best_position(trajectory: Trajectory) -> float:
 
 def read_weights(path: Path, names: Sequence[str]) -> list[float]:
     """The weight of each of `names` in a table that one of the functions above made."""
-    table = pd.read_csv(path, sep="\t").set_index("competition")
-    if missing := [name for name in names if name not in table.index]:
+    table = pd.read_csv(path, sep="\t")
+    weights = dict(zip(table["competition"], table["weight"], strict=True))
+    if missing := [name for name in names if name not in weights]:
         raise ValueError(f"{path}: no weight for {missing[0]}: weigh the competitions again")
-    return [float(table.loc[name, "weight"]) for name in names]
+    return [weights[name] for name in names]
 
 
 def draw_competitions(weights: Sequence[float], episodes: int, first: int, seed: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """One iteration's update: shards in, checkpoint and metrics out. The mathematics is verl's."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -67,9 +68,10 @@ def train(
 
 
 def log_to_tensorboard(folder: Path, metrics: Mapping[str, float], iteration: int) -> None:
-    """Append one iteration's metrics to a run's TensorBoard folder."""
+    """Append one iteration's metrics to a run's TensorBoard folder, but those that are NaN."""
     from torch.utils.tensorboard import SummaryWriter  # only those who log pay for the import
 
     with SummaryWriter(str(folder)) as writer:
         for name, value in metrics.items():
-            writer.add_scalar(name, value, iteration)
+            if not math.isnan(value):
+                writer.add_scalar(name, value, iteration)

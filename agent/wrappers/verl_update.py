@@ -175,7 +175,11 @@ def _gather(part: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
 
 
 def _save(
-    actor: TrainingWorker, critic: TrainingWorker, reference: Path, output: Path, iteration: int
+    actor: TrainingWorker,
+    critic: TrainingWorker | None,
+    reference: Path,
+    output: Path,
+    iteration: int,
 ) -> None:
     partial = output.with_name(f".{output.name}.partial")
     if _rank() == 0 and partial.exists():
@@ -183,7 +187,8 @@ def _save(
     distributed.barrier()
     try:
         for name, worker in (("actor", actor), ("critic", critic)):
-            worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
+            if worker is not None:
+                worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
     except (OSError, RuntimeError, SafetensorError) as full:  # as torch and safetensors say it
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{output}: cannot be written: {full}") from full

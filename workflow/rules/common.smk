@@ -125,10 +125,30 @@ def earlier_executions(wildcards):
     return [f"{STUDY}/base_model_executions.parquet", *shards]
 
 
+def is_supervised(iteration):
+    """Whether an iteration's update is rejection-sampled fine-tuning, as the first ones may be."""
+    return iteration <= config["training"]["rft_iterations"]
+
+
+def starting_model(wildcards):
+    """What an update trains when it resumes nothing: to PPO also its reference policy."""
+    started = min(int(wildcards.iteration) - 1, config["training"]["rft_iterations"])
+    return checkpoint(wildcards.seed, started)
+
+
 def previous_checkpoint(wildcards):
-    """What an update continues from: nothing but the base model for the first."""
+    """What an update of PPO resumes: nothing if it is the first one."""
     iteration = int(wildcards.iteration)
-    return [checkpoint(wildcards.seed, iteration - 1)] if iteration > 1 else []
+    first = iteration == 1 or is_supervised(iteration - 1)
+    return [] if first else [checkpoint(wildcards.seed, iteration - 1)]
+
+
+def update_method(wildcards):
+    return "rft" if is_supervised(int(wildcards.iteration)) else "ppo"
+
+
+def update_settings(wildcards):
+    return sections("rft" if is_supervised(int(wildcards.iteration)) else "rewards", "ppo")
 
 
 def previous_option(wildcards):

@@ -116,9 +116,9 @@ rule generate_trajectories:
 
 
 rule train_rl:
-    """One PPO update: all shards of an iteration in, the next checkpoint out."""
+    """One update: all shards of an iteration in, the next checkpoint out."""
     input:
-        base_model=f"{STUDY}/base_model",
+        base_model=starting_model,
         previous=previous_checkpoint,
         shards=expand(
             f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
@@ -147,11 +147,12 @@ rule train_rl:
         shards=len(SHARDS),
         previous=previous_option,
         tensorboard=f"{STUDY}/tensorboard/seed{{seed}}",
-        settings=sections("rewards", "ppo"),
+        method=update_method,
+        settings=update_settings,
         code=fingerprint("train_rl"),
     shell:
         "python scripts/train_rl.py --trajectories-dir {params.trajectories} "
-        "--num-shards {params.shards} --config {params.settings:q} "
+        "--num-shards {params.shards} --method {params.method} --config {params.settings:q} "
         "--base-model {input.base_model} {params.previous} "
         "--iteration {wildcards.iteration} --seed {wildcards.seed} "
         "--output-dir {output.checkpoint} --metrics {output.metrics} "
