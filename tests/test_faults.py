@@ -71,7 +71,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     yield resize
     if mounted:
-        assert run(ROOT, "umount", str(place)).returncode == 0
+        assert run(ROOT, "umount", "--lazy", str(place)).returncode == 0
 
 
 def fill(place: Path, left: int) -> Path:
@@ -102,7 +102,7 @@ def play_programs(
 def test_a_program_that_hangs_ends_in_time_and_keeps_nobody_waiting(wine, warm):
     started = time.monotonic()
     played = play_programs(wine, warm, [[HANGS, "1"], *[["1", "1"]] * 5], workers=2)
-    assert time.monotonic() - started < SECONDS + 4
+    assert time.monotonic() - started < SECONDS + 10
     assert [[turn.outcome for turn in t.turns] for t in played] == [
         ["timed_out", "ok"],
         *[["ok", "ok"]] * 5,
