@@ -24,6 +24,7 @@ SEEDS = config["seeds"]
 ITERATIONS = range(1, config["training"]["iterations"] + 1)
 EVALUATED = sorted({0, *config["evaluation"]["curve_iterations"], ITERATIONS[-1]})
 SHARDS = range(config["training"]["shards"])
+UNIFORM = config["training"]["competition_sampling"] == "uniform"
 EPISODES_PER_SHARD = config["training"]["episodes"] // len(SHARDS)
 PROMPTS = str(prompts_file(config))
 COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")

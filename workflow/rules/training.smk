@@ -77,7 +77,7 @@ rule generate_trajectories:
     input:
         model=playing_model,
         executions=earlier_executions,
-        weights=competition_weights,
+        weights=[] if UNIFORM else competition_weights,
         image=image_needed("rollouts"),
     output:
         shard=f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
@@ -101,7 +101,7 @@ rule generate_trajectories:
         names=names("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
-        weights=weights_option,
+        weights="" if UNIFORM else weights_option,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
         code=fingerprint("generate_trajectories", PROMPTS),
     shell:
