@@ -188,11 +188,22 @@ def _batch(case: Case) -> UpdateBatch:
     mask[:, case.tokens // 2 :] = 1
     ids = rng.integers(0, case.model.vocab_size, shape, dtype=np.int32)
     nothing = np.zeros(shape, dtype=np.float32)
-    return UpdateBatch(tuple(ids), tuple(mask), tuple(nothing), tuple(nothing), 1.0)
+    return UpdateBatch(
+        token_ids=tuple(ids),
+        action_mask=tuple(mask),
+        logprobs=tuple(nothing),
+        rewards=tuple(nothing),
+        weights=tuple(nothing + 1),
+        groups=("benchmark",) * case.episodes,
+        temperature=1.0,
+    )
 
 
 def _settings(episodes: int) -> PPOSettings:
     return PPOSettings(
+        advantage="gae",
+        critic_warmup=0,
+        duration_aware=False,
         learning_rate=1e-6,
         critic_learning_rate=1e-6,
         adam_epsilon=1e-8,
@@ -201,8 +212,10 @@ def _settings(episodes: int) -> PPOSettings:
         microbatch_size=1,
         clip_range=0.2,
         clip_range_high=0.28,
+        dual_clip=3.0,
         gamma=1.0,
         gae_lambda=1.0,
+        kl_in="loss",
         kl_coef=0.01,
         entropy_coef=0.0,
         gradient_clip=1.0,

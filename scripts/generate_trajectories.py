@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from agent.core.competition import Competition
 from agent.core.errors import one_line_errors
 from agent.core.local_model import SamplingSettings
 from agent.core.settings import read_config, section
@@ -25,6 +26,7 @@ from agent.rollout import (
     play,
     save_executions,
 )
+from agent.training.curriculum import draw_competitions, read_weights
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Arguments:
     """number of the shard within its iteration"""
     first_episode: int = 0
     """how many episodes other shards play before these: decides who plays what"""
+    competition_weights: Path | None = None
+    """table of how often each competition is played; all equally often when none is given"""
     workers: int = 1
     """programs that run at the same time"""
     executions_from: tuple[Path, ...] = ()
@@ -80,11 +84,12 @@ def main(arguments: Arguments) -> None:
             )
             model = opened.enter_context(policy)
         keys = episode_keys(arguments.seed, arguments.iteration, arguments.shard, episodes)
-        settled = [config, asdict(keys[0]), episodes, arguments.first_episode]
+        dealt = _deal(known, arguments)
+        settled = [config, asdict(keys[0]), [competition.name for competition in dealt]]
         journal = opened.enter_context(journal_beside(shard, model.name, folders, settled))
         trajectories = play(
             model,
-            deal_competitions(known, episodes, arguments.first_episode),
+            dealt,
             keys,
             sandbox,
             section(config, "episode", EpisodeSettings),
@@ -98,6 +103,16 @@ def main(arguments: Arguments) -> None:
             journal.discard()
     stopwatch.write(arguments.timing)
     print(f"{episodes} episodes in {shard}")
+
+
+def _deal(known: list[Competition], arguments: Arguments) -> list[Competition]:
+    """One competition per episode: in turn, or as often as the weights say."""
+    episodes, first = arguments.num_episodes, arguments.first_episode
+    if arguments.competition_weights is None:
+        return deal_competitions(known, episodes, first)
+    names = [competition.name for competition in known]
+    weights = read_weights(arguments.competition_weights, names)
+    return [known[row] for row in draw_competitions(weights, episodes, first, arguments.seed)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One PPO update: read an iteration's trajectory shards, write the next checkpoint.
+"""One update, by PPO or by imitation of the best: an iteration's shards in, a checkpoint out.
 
 Alone, or as one of torchrun's processes, of which the first one writes.
 """
@@ -8,16 +8,19 @@ import os
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
 from agent.core.errors import one_line_errors
 from agent.core.files import write_text
-from agent.core.records import PPOSettings, UpdateSettings
+from agent.core.model_folder import model_folder
+from agent.core.records import PPOSettings, Trajectory, UpdateSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
-from agent.training.ppo import check_models, log_to_tensorboard, read_shards, train
+from agent.training import ppo, rejection_sampling
+from agent.training.ppo import check_models, log_to_tensorboard, read_shards
+from agent.training.rejection_sampling import RFTSettings
 from agent.training.rewards import RewardSettings
 
 
@@ -26,13 +29,15 @@ class Arguments:
     trajectories_dir: Path
     """folder of the shards of one iteration"""
     config: str
-    """YAML file, or inline JSON, with the sections rewards, ppo and update"""
+    """YAML file, or inline JSON, with the sections ppo, update, and rewards or (for rft) rft"""
     output_dir: Path
     """checkpoint folder: model/ (Hugging Face format) and verl/ (what resuming needs)"""
+    method: Literal["ppo", "rft"] = "ppo"
+    """rft: rejection-sampled fine-tuning, supervised training on the best episodes"""
     base_model: Path | None = None
-    """reference policy, and where iteration 1 starts; results/<study>/base_model by default"""
+    """PPO's reference policy, from which the first update starts; the study's base by default"""
     previous: Path | None = None
-    """checkpoint of the iteration before; none for iteration 1"""
+    """checkpoint of the iteration before, for PPO to go on from; none for its first one and rft"""
     num_shards: int | None = None
     """read shards 0 to NUM_SHARDS - 1, should there be more from earlier; all by default"""
     iteration: int = 1
@@ -50,21 +55,10 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("train_rl", str(arguments.output_dir))
     config = read_config(arguments.config)
-    base_model = arguments.base_model or _base_model_of_study(config)
+    base_model = model_folder(arguments.base_model or _base_model_of_study(config))
     trajectories = read_shards(arguments.trajectories_dir, arguments.num_shards)
     check_models(trajectories, base_model, arguments.previous)
-    metrics = train(
-        trajectories,
-        section(config, "rewards", RewardSettings),
-        section(config, "ppo", PPOSettings),
-        base_model,
-        arguments.previous,
-        arguments.output_dir,
-        arguments.iteration,
-        arguments.seed,
-        section(config, "update", UpdateSettings),
-        stopwatch,
-    )
+    metrics = _train(trajectories, config, base_model, arguments, stopwatch)
     if int(os.environ.get("RANK", "0")) > 0:
         return
     with stopwatch.phase("write"):
@@ -80,6 +74,37 @@ def main(arguments: Arguments) -> None:
     stopwatch.write(arguments.timing)
     shown = ("mean_best_position", "valid_rate", "approx_kl", "entropy", "explained_variance")
     print(" ".join(f"{key} {metrics[key]:.3f}" for key in shown))
+
+
+def _train(
+    trajectories: list[Trajectory],
+    config: dict[str, Any],
+    base_model: Path,
+    arguments: Arguments,
+    stopwatch: Stopwatch,
+) -> dict[str, float]:
+    settings = section(config, "ppo", PPOSettings)
+    compute = section(config, "update", UpdateSettings)
+    output, numbers = arguments.output_dir, (arguments.iteration, arguments.seed)
+    if arguments.method == "ppo":
+        rewards = section(config, "rewards", RewardSettings)
+        return ppo.train(
+            trajectories,
+            rewards,
+            settings,
+            base_model,
+            arguments.previous,
+            output,
+            *numbers,
+            compute,
+            stopwatch,
+        )
+    if arguments.previous is not None:
+        raise ValueError("--previous: rft resumes nothing: give the checkpoint as --base-model")
+    rft = section(config, "rft", RFTSettings)
+    return rejection_sampling.train(
+        trajectories, rft, settings, base_model, output, *numbers, compute, stopwatch
+    )
 
 
 def _base_model_of_study(config: dict[str, Any]) -> Path:

@@ -17,6 +17,7 @@ from agent.core.local_model import SamplingSettings
 from agent.core.records import PPOSettings, UpdateSettings
 from agent.core.settings import section
 from agent.rollout import EnvironmentSettings, EpisodeSettings, SandboxSettings
+from agent.training.rejection_sampling import RFTSettings
 from agent.training.rewards import RewardSettings
 from agent.training.teacher import TeacherSettings
 from agent.training.warm_start import WarmStartSettings
@@ -29,6 +30,7 @@ RECORDS: dict[str, type] = {
     "environment": EnvironmentSettings,
     "sandbox": SandboxSettings,
     "rewards": RewardSettings,
+    "rft": RFTSettings,
     "ppo": PPOSettings,
     "update": UpdateSettings,
 }
@@ -139,6 +141,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("competitions", "config/none.tsv", "competitions", "no file config/none.tsv"),
     ("training.shards", 0, "training.shards", "less than the minimum of 1"),
     ("training.shards", 3, "training.episodes", "multiple of training.shards 3"),
+    ("training.rft_iterations", 3, "training.rft_iterations", "more than training.iterations 2"),
     ("ppo.microbatch_size", 3, "ppo.minibatch_size", "multiple of ppo.microbatch_size 3"),
     ("ppo.minibatch_size", 32, "ppo.minibatch_size", "more than training.episodes 16"),
     ("ppo.advantage", "ppo", "ppo.advantage", "is not one of ['gae', 'grpo', 'rloo'"),

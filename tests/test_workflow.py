@@ -208,6 +208,12 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "teacher": (change("teacher.mistakes", 0.1), PLAYING),
     "episode": (change("episode.max_turns", 1), PLAYING),
+    "curriculum": (
+        change("training.competition_sampling", "learnability"),
+        steps(2) | {"seed0/iteration2/weigh_competitions", "evaluate_yardsticks"} | ANALYSIS,
+    ),
+    "supervised first": (change("training.rft_iterations", 1), LEARNING),
+    "supervised never": (change("rft.learning_rate", 0.002), set()),
     "evaluation temperature": (
         change("evaluation.temperature", 0.4),
         {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}

@@ -44,6 +44,7 @@ class Journal:
         self._synced = time.monotonic()
         self._writing = threading.Lock()
         self._worth_keeping = False  # whether anything was answered
+        self._cut_short = False  # whether the last line could not be written whole
 
     def __enter__(self) -> "Journal":
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,15 +129,15 @@ class Journal:
         line = json.dumps(entry).encode() + b"\n"
         with self._writing:
             try:
-                written = self._file.write(line)
+                # Nothing may be written behind half a line, by any other thread either.
+                self._cut_short = self._cut_short or self._file.write(line) != len(line)
+                if time.monotonic() - self._synced > _SYNC_SECONDS:
+                    os.fsync(self._file.fileno())
+                    self._synced = time.monotonic()
             except OSError as refused:
                 raise OSError(f"{self._path}: cannot be written: {refused}") from refused
-            if written != len(line):
-                self._file.close()  # so that nothing is written behind half a line
+            if self._cut_short:
                 raise OSError(f"{self._path}: cannot be written: the disk is full; make room")
-            if time.monotonic() - self._synced > _SYNC_SECONDS:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
 
     def _read(self) -> None:
         self._file.seek(0)

@@ -98,6 +98,19 @@ class UpdateBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class SupervisedBatch:
+    """What one supervised update reads: one row per episode, ragged; every row ends in an action.
+
+    Only action tokens are learnt, at the temperature at which they were sampled: what was played
+    without any selection would then, on average, not change the policy.
+    """
+
+    token_ids: tuple[np.ndarray, ...]  # int32
+    action_mask: tuple[np.ndarray, ...]  # int8
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
 class PPOSettings:
     """Hyper-parameters of one update (names follow arXiv 1707.06347 and verl).
 

@@ -56,6 +56,7 @@ _SYSTEM = (
     *("/bin", "/lib", "/lib64", "/sbin", "/usr", "/etc/alternatives", "/etc/ld.so.cache"),
     *("/etc/localtime", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/fonts"),
 )
+_LEAST_FREE = 1 << 20  # bytes of the disk that programs print to
 _GRACE = 30.0  # s for a supervisor to collect and answer after a program's time is up
 
 
@@ -185,6 +186,7 @@ class WarmRunner:
         try:
             return self._run_once(program, public)
         except SupervisorLostError:
+            self._check_disk()
             self._restart_if_dead()
         try:
             return self._run_once(program, public)
@@ -197,8 +199,19 @@ class WarmRunner:
         self.wait_until_ready()
         with tempfile.TemporaryFile(dir=self._folder) as output:
             reply, submission = self._ask(program, public, output)
-            return read_outcome(
+            execution = read_outcome(
                 reply, submission, output, self.limits.file_mb, self.limits.output_kb
+            )
+            self._check_disk()
+            return execution
+
+    def _check_disk(self) -> None:
+        """Raise when the disk is full: what a program then failed in is no mistake of its own."""
+        free = shutil.disk_usage(self._folder).free
+        if free < _LEAST_FREE:
+            raise OSError(
+                f"sandbox: {self._folder}: the disk is full ({free >> 10} KB left), where programs "
+                "print and may write: make room, or set TMPDIR"
             )
 
     def _restart_if_dead(self) -> None:

@@ -48,7 +48,7 @@ def update(
         actor = verl_workers.build_actor(reference, settings, compute)
         # The actor is the reference policy until its own weights are loaded, and with LoRA as long
         # as its adapter is off: no third model.
-        logprobs, entropy = _infer(
+        logprobs, entropy = infer(
             actor, rows, "log_probs", "entropy", no_adapter=compute.lora is not None
         )
         rows["ref_log_prob"] = logprobs
@@ -56,10 +56,10 @@ def update(
             if critic is not None:
                 critic.load_checkpoint(str(previous / "verl" / "critic"))
             actor.load_checkpoint(str(previous / "verl" / "actor"))
-            logprobs, entropy = _infer(actor, rows, "log_probs", "entropy")
+            logprobs, entropy = infer(actor, rows, "log_probs", "entropy")
         rows["old_log_probs"] = logprobs
         corrected = correct_rollout(rows, compute.rollout_correction)
-        order = minibatch_order(_lengths(rows), settings, (seed, iteration))
+        order = minibatch_order(lengths(rows), settings, (seed, iteration))
         critic_metrics: dict[str, Any] = {}
         actor_metrics: dict[str, Any] = {}
         if critic is None:
@@ -67,9 +67,9 @@ def update(
         else:
             critic_metrics = _train_critic(critic, rows, order, settings, previous is None)
         if iteration > settings.critic_warmup:
-            actor_metrics = verl_workers.train(actor, _share(rows, order), settings)
-        _raise_if_diverged(actor=actor_metrics, critic=critic_metrics)
-        _save(actor, critic, reference, output, iteration, compute)
+            actor_metrics = verl_workers.train(actor, share(rows, order), settings)
+        raise_if_diverged(actor=actor_metrics, critic=critic_metrics)
+        save(actor, critic, reference, output, iteration, compute)
     return update_metrics(rows, entropy, actor_metrics, critic_metrics) | corrected
 
 
@@ -83,17 +83,17 @@ def _train_critic(
     """
     if is_new:
         _estimate_values(critic, rows, settings)
-        verl_workers.train(critic, _share(rows, order), settings)
+        verl_workers.train(critic, share(rows, order), settings)
     _estimate_values(critic, rows, settings)
-    return verl_workers.train(critic, _share(rows, order), settings)
+    return verl_workers.train(critic, share(rows, order), settings)
 
 
 def _estimate_values(critic: TrainingWorker, rows: TensorDict, settings: PPOSettings) -> None:
-    (rows["values"],) = _infer(critic, rows, "values")
+    (rows["values"],) = infer(critic, rows, "values")
     estimate_advantages(rows, settings)
 
 
-def _share(rows: TensorDict, order: np.ndarray) -> TensorDict:
+def share(rows: TensorDict, order: np.ndarray) -> TensorDict:
     """This process's rows of every minibatch."""
     return index_select_tensor_dict(rows, torch.from_numpy(order[_rank() :: _world_size()]))
 
@@ -195,11 +195,11 @@ def minibatch_order(
     return np.take_along_axis(minibatches, by_length, axis=1).ravel()
 
 
-def _infer(
+def infer(
     worker: TrainingWorker, rows: TensorDict, *keys: str, no_adapter: bool = False
 ) -> list[torch.Tensor]:
     """Ask a model about every row; each process takes its share, sorted to pad little."""
-    order = torch.from_numpy(np.argsort(_lengths(rows), kind="stable"))
+    order = torch.from_numpy(np.argsort(lengths(rows), kind="stable"))
     mine = index_select_tensor_dict(rows, order[_rank() :: _world_size()])
     answers = verl_workers.infer(worker, mine, *keys, no_adapter=no_adapter)
     return [_gather(answer, order) for answer in answers]
@@ -215,7 +215,7 @@ def _gather(part: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     return whole
 
 
-def _save(
+def save(
     actor: TrainingWorker,
     critic: TrainingWorker | None,
     reference: Path,
@@ -241,7 +241,7 @@ def _save(
     distributed.barrier()
 
 
-def _raise_if_diverged(**metrics: dict[str, Any]) -> None:
+def raise_if_diverged(**metrics: dict[str, Any]) -> None:
     for name, steps in metrics.items():
         if steps and not np.isfinite(steps["grad_norm"]).all():
             raise FloatingPointError(
@@ -249,7 +249,7 @@ def _raise_if_diverged(**metrics: dict[str, Any]) -> None:
             )
 
 
-def _lengths(rows: TensorDict) -> np.ndarray:
+def lengths(rows: TensorDict) -> np.ndarray:
     return rows["input_ids"].offsets().diff().numpy()
 
 

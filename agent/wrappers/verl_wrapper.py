@@ -20,7 +20,13 @@ from types import ModuleType
 
 import numpy as np
 
-from agent.core.records import LoRASettings, PPOSettings, UpdateBatch, UpdateSettings
+from agent.core.records import (
+    LoRASettings,
+    PPOSettings,
+    SupervisedBatch,
+    UpdateBatch,
+    UpdateSettings,
+)
 
 PLAIN = UpdateSettings()
 
@@ -65,6 +71,31 @@ def ppo_update(
             batch, reference, previous, output, settings, iteration, seed, compute
         )
     return metrics
+
+
+def supervised_update(
+    batch: SupervisedBatch,
+    model: Path,
+    output: Path,
+    settings: PPOSettings,
+    iteration: int,
+    seed: int,
+    compute: UpdateSettings = PLAIN,
+) -> dict[str, float]:
+    """Supervised fine-tuning of `model`, a Hugging Face folder, on the batch's action tokens.
+
+    Of `settings` the learning rate, epochs, batches and optimiser count. `output`, the processes
+    and the errors are those of `ppo_update`, but nothing is left to resume from. Metrics are means
+    per action token, in nats: log-likelihoods before and after, and the loss on the way.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    _check_settings(settings, compute, world_size)
+    _check_folders(None, output, world_size)
+    with _quiet():
+        load_verl()
+        from agent.wrappers.verl_supervised import fine_tune
+
+        return fine_tune(batch, model, output, settings, iteration, seed, compute)
 
 
 @functools.cache

@@ -26,6 +26,7 @@ SEEDS = config["seeds"]
 ITERATIONS = range(1, config["training"]["iterations"] + 1)
 EVALUATED = sorted({0, *config["evaluation"]["curve_iterations"], ITERATIONS[-1]})
 SHARDS = range(config["training"]["shards"])
+UNIFORM = config["training"]["competition_sampling"] == "uniform"
 EPISODES_PER_SHARD = config["training"]["episodes"] // len(SHARDS)
 PROMPTS = str(prompts_file(config))
 COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")
@@ -52,6 +53,12 @@ wildcard_constraints:
 def names(group):
     """Competitions of one group, in the order of the table."""
     return COMPETITIONS.loc[COMPETITIONS["group"] == group, "competition"].tolist()
+
+
+@functools.cache
+def categories(group):
+    """The category of each of the group's competitions, in the same order."""
+    return COMPETITIONS.loc[COMPETITIONS["group"] == group, "task_type"].tolist()
 
 
 def prepared(group):
@@ -145,10 +152,31 @@ def earlier_executions(wildcards):
     return [f"{STUDY}/base_model_executions.parquet", *shards]
 
 
+def is_supervised(iteration):
+    """Whether an iteration's update is rejection-sampled fine-tuning, as the first ones may be."""
+    return iteration <= config["training"]["rft_iterations"]
+
+
+def starting_model(wildcards):
+    """What an update trains when it resumes nothing: to PPO also its reference policy."""
+    started = min(int(wildcards.iteration) - 1, config["training"]["rft_iterations"])
+    return checkpoint(wildcards.seed, started)
+
+
 def previous_checkpoint(wildcards):
-    """What an update continues from: nothing but the base model for the first."""
+    """What an update of PPO resumes: nothing if it is the first one."""
     iteration = int(wildcards.iteration)
-    return [checkpoint(wildcards.seed, iteration - 1)] if iteration > 1 else []
+    first = iteration == 1 or is_supervised(iteration - 1)
+    return [] if first else [checkpoint(wildcards.seed, iteration - 1)]
+
+
+def update_method(wildcards):
+    return "rft" if is_supervised(int(wildcards.iteration)) else "ppo"
+
+
+def update_settings(wildcards):
+    read = "rft" if is_supervised(int(wildcards.iteration)) else "rewards"
+    return sections(read, "ppo", "update")
 
 
 def previous_option(wildcards):
@@ -168,6 +196,34 @@ def published_before(wildcards):
 
 def folder_of_shards(wildcards, input):
     return Path(input.shards[0]).parent
+
+
+def is_weighed(iteration):
+    """Whether an iteration plays some competitions more than others."""
+    sampling = config["training"]["competition_sampling"]
+    return sampling == "category" or (sampling == "learnability" and iteration > 1)
+
+
+def competition_weights(wildcards):
+    """How often an iteration plays each competition; nothing where all are played equally often."""
+    weighed = is_weighed(int(wildcards.iteration))
+    return [f"{STUDY}/{STEP}/competition_weights.tsv".format(**wildcards)] if weighed else []
+
+
+def weights_option(wildcards):
+    return " ".join(f"--competition-weights {table}" for table in competition_weights(wildcards))
+
+
+def recent_shards(wildcards):
+    """What says how a policy fares today: the three iterations before."""
+    if config["training"]["competition_sampling"] != "learnability":
+        return []
+    now = int(wildcards.iteration)
+    return expand(
+        f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/trajectories/shard{{shard}}.parquet",
+        iteration=range(max(1, now - 3), now),
+        shard=SHARDS,
+    )
 
 
 def first_episode(wildcards):

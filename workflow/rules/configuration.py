@@ -176,6 +176,12 @@ def _training_problems(config: Config) -> Iterator[Problem]:
             f"{sampling['max_new_tokens']} leaves no room for a prompt within "
             f"sampling.context_tokens {sampling['context_tokens']}: lower it",
         )
+    if training["rft_iterations"] > training["iterations"]:
+        yield (
+            ("training", "rft_iterations"),
+            f"{training['rft_iterations']} are more than training.iterations "
+            f"{training['iterations']}: lower it",
+        )
     for iteration in config["evaluation"]["curve_iterations"]:
         if not 1 <= iteration < training["iterations"]:
             yield (

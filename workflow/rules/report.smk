@@ -16,6 +16,11 @@ WORK = [
         iteration=ITERATIONS,
         job=["train_rl", *(f"shard{shard}" for shard in SHARDS)],
     ),
+    *expand(
+        f"{STUDY}/timing/{STEP}/weigh_competitions.json",
+        seed=SEEDS,
+        iteration=filter(is_weighed, ITERATIONS),
+    ),
     *expand(f"{STUDY}/timing/{STEP}/evaluate_held_out.json", seed=SEEDS, iteration=EVALUATED),
     f"{STUDY}/timing/evaluate_yardsticks.json",
     f"{STUDY}/timing/collect_scores.json",

@@ -42,6 +42,34 @@ rule base_model:
         "--timing {output.timing} > {log} 2>&1"
 
 
+rule weigh_competitions:
+    """Decide how often an iteration plays each competition; not needed for all equally often."""
+    input:
+        shards=recent_shards,
+        image=image_needed("rollouts"),
+    output:
+        weights=f"{STUDY}/{STEP}/competition_weights.tsv",
+        timing=f"{STUDY}/timing/{STEP}/weigh_competitions.json",
+    log:
+        f"{STUDY}/logs/{STEP}/weigh_competitions.log",
+    priority: 1
+    conda:
+        "../../envs/rollouts.yaml"
+    container:
+        image_file("rollouts")
+    resources:
+        **LIGHT,
+    params:
+        by=config["training"]["competition_sampling"],
+        names=names("train"),
+        categories=categories("train"),
+        code=fingerprint("weigh_competitions"),
+    shell:
+        "python scripts/weigh_competitions.py --by {params.by} --competitions {params.names} "
+        "--categories {params.categories:q} --trajectories {input.shards} "
+        "--output {output.weights} --timing {output.timing} > {log} 2>&1"
+
+
 rule generate_trajectories:
     """Play one shard of an iteration's training episodes."""
 
@@ -49,6 +77,7 @@ rule generate_trajectories:
     input:
         model=playing_model,
         executions=earlier_executions,
+        weights=[] if UNIFORM else competition_weights,
         image=image_needed("rollouts"),
     output:
         shard=f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
@@ -72,6 +101,7 @@ rule generate_trajectories:
         names=names("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
+        weights="" if UNIFORM else weights_option,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
         code=fingerprint("generate_trajectories", PROMPTS),
     shell:
@@ -79,15 +109,16 @@ rule generate_trajectories:
         "--config {params.settings:q} --competitions {params.names} "
         "--num-episodes {params.episodes} --seed {wildcards.seed} "
         "--iteration {wildcards.iteration} --shard {wildcards.shard} "
-        "--first-episode {params.first} --workers $(({threads} + 1)) --output-dir {params.folder} "
+        "--first-episode {params.first} {params.weights} --workers $(({threads} + 1)) "
+        "--output-dir {params.folder} "
         "--executions-from {input.executions} --executions-to {output.executions} "
         "--timing {output.timing} > {log} 2>&1"
 
 
 rule train_rl:
-    """One PPO update: all shards of an iteration in, the next checkpoint out."""
+    """One update: all shards of an iteration in, the next checkpoint out."""
     input:
-        base_model=f"{STUDY}/base_model",
+        base_model=starting_model,
         previous=previous_checkpoint,
         shards=expand(
             f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
@@ -117,11 +148,12 @@ rule train_rl:
         previous=previous_option,
         tensorboard=f"{STUDY}/tensorboard/seed{{seed}}",
         launcher=launcher(),
-        settings=sections("rewards", "ppo", "update"),
+        method=update_method,
+        settings=update_settings,
         code=fingerprint("train_rl"),
     shell:
         "{params.launcher} scripts/train_rl.py --trajectories-dir {params.trajectories} "
-        "--num-shards {params.shards} --config {params.settings:q} "
+        "--num-shards {params.shards} --method {params.method} --config {params.settings:q} "
         "--base-model {input.base_model} {params.previous} "
         "--iteration {wildcards.iteration} --seed {wildcards.seed} "
         "--output-dir {output.checkpoint} --metrics {output.metrics} "
