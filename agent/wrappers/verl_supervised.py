@@ -28,7 +28,7 @@ def fine_tune(
         rows = supervised_rows(batch, settings.minibatch_size)
         actor = build_learner(model, settings, compute)
         before, entropy = verl_update.infer(actor, rows, "log_probs", "entropy")
-        lengths = verl_update.lengths(rows)
+        lengths = verl_update.token_counts(rows)
         order = verl_update.minibatch_order(lengths, settings, (seed, iteration))
         steps = verl_workers.train(actor, verl_update.share(rows, order), settings)
         verl_update.raise_if_diverged(actor=steps)

@@ -59,7 +59,7 @@ def update(
             logprobs, entropy = infer(actor, rows, "log_probs", "entropy")
         rows["old_log_probs"] = logprobs
         corrected = correct_rollout(rows, compute.rollout_correction)
-        order = minibatch_order(lengths(rows), settings, (seed, iteration))
+        order = minibatch_order(token_counts(rows), settings, (seed, iteration))
         critic_metrics: dict[str, Any] = {}
         actor_metrics: dict[str, Any] = {}
         if critic is None:
@@ -199,7 +199,7 @@ def infer(
     worker: TrainingWorker, rows: TensorDict, *keys: str, no_adapter: bool = False
 ) -> list[torch.Tensor]:
     """Ask a model about every row; each process takes its share, sorted to pad little."""
-    order = torch.from_numpy(np.argsort(lengths(rows), kind="stable"))
+    order = torch.from_numpy(np.argsort(token_counts(rows), kind="stable"))
     mine = index_select_tensor_dict(rows, order[_rank() :: _world_size()])
     answers = verl_workers.infer(worker, mine, *keys, no_adapter=no_adapter)
     return [_gather(answer, order) for answer in answers]
@@ -249,7 +249,7 @@ def raise_if_diverged(**metrics: dict[str, Any]) -> None:
             )
 
 
-def lengths(rows: TensorDict) -> np.ndarray:
+def token_counts(rows: TensorDict) -> np.ndarray:
     return rows["input_ids"].offsets().diff().numpy()
 
 
