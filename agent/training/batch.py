@@ -6,10 +6,11 @@ import numpy as np
 
 from agent.core.records import Trajectory, UpdateBatch
 from agent.training.rewards import RewardSettings, token_rewards
+from agent.training.segments import split_segments
 
 
 def update_batch(trajectories: Sequence[Trajectory], settings: RewardSettings) -> UpdateBatch:
-    """Cut trailing observations, place rewards, keep the order given.
+    """Cut trailing observations, place rewards, keep the order given; a segment is a row.
 
     Raises `ValueError` when the trajectories were not all played by one policy at one temperature.
     """
@@ -25,13 +26,14 @@ def update_batch(trajectories: Sequence[Trajectory], settings: RewardSettings) -
     lengths = [trajectory.turns[-1].last_token for trajectory in trajectories]
     rewards = [token_rewards(trajectory, settings) for trajectory in trajectories]
     pairs = list(zip(trajectories, lengths, strict=True))
-    return UpdateBatch(
+    batch = UpdateBatch(
         token_ids=tuple(t.token_ids[:n] for t, n in pairs),
         action_mask=tuple(t.action_mask[:n] for t, n in pairs),
         logprobs=tuple(t.logprobs[:n] for t, n in pairs),
         rewards=tuple(r[:n] for r, n in zip(rewards, lengths, strict=True)),
         temperature=temperatures[0],
     )
+    return split_segments(batch, trajectories)
 
 
 def summary(trajectories: Sequence[Trajectory]) -> dict[str, float]:
