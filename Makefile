@@ -3,7 +3,7 @@
 # make attacks   what this machine's sandbox withstands; ends with one line of JSON for each tier
 # make test-containers   builds the container images and runs the miniature study in them, as root (ATTACKS=1: every attack)
 # make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
-# make plan   what a study will cost before it runs     (CONFIG=config/mle_dojo.yaml, MEASURED=…)
+# make plan   what a study will cost before it runs     (CONFIG=config/qwen7b.yaml, MEASURED=…)
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
 # make resume   go on after a kill or a crash, on one machine or, with PROFILE=slurm, on a cluster
 # make cluster-check   what this cluster offers, and what to write into slurm/config.yaml
@@ -25,7 +25,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-# How make resume calls Snakemake, as in OPTIONS="--configfile config/mle_dojo.yaml".
+# How make resume calls Snakemake, as in OPTIONS="--configfile config/qwen7b.yaml".
 PROFILE ?=
 OPTIONS ?=
 

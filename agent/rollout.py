@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agent.competitions.loading import embedded_metric, load_competition
+from agent.core.actions import ActionFormat
 from agent.core.base_agent import Policy
 from agent.core.competition import Competition, Half, Metric
 from agent.core.environment import CompetitionEnvironment, Environment, Grader, ProgramRunner, grade
@@ -36,6 +37,7 @@ COPIED_BYTES = 16 << 20  # what a program gets as its own copy; a tenth of a sec
 @dataclass(frozen=True, slots=True)
 class EpisodeSettings:
     prompts: str
+    action_format: ActionFormat
     max_turns: int
     scored_submissions: int
     output_characters: int
@@ -195,7 +197,7 @@ def play(
     with ExitStack() as opened:
         rollout = Rollout(
             policy,
-            PromptManager(settings.prompts),
+            PromptManager(settings.prompts, settings.action_format),
             EpisodeLimits(settings.max_turns, settings.output_characters, settings.seconds),
             workers,
             sandbox.runner.confinement if sandbox.engine == "native" else CONFINEMENT,

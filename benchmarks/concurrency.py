@@ -81,7 +81,7 @@ def _play(
     """Seconds it took, and the sum of what the programs slept."""
     rollout = Rollout(
         SlowPolicy(),
-        PromptManager("default"),
+        PromptManager("zero_shot"),
         EpisodeLimits(TURNS, 400, 1e6),
         WORKERS,
         runner.confinement,

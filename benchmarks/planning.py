@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SIZE = ["seeds=[0,1,2,3,4]", "training={iterations: 20, shards: 95, episodes: 9500}"]
-STUDY = ["--profile", "slurm", "--configfile", "config/mle_dojo.yaml", "--config", *SIZE]
+STUDY = ["--profile", "slurm", "--configfile", "config/qwen7b.yaml", "--config", *SIZE]
 TARGET = 20.0  # seconds
 
 

@@ -35,6 +35,7 @@ class EvaluationSettings:
     episodes: int
     curve_iterations: tuple[int, ...]
     curve_episodes: int
+    api_models: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)

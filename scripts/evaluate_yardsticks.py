@@ -132,7 +132,8 @@ def _random_programs(
 
     settings = read_config(config)
     environment = section(settings, "environment", EnvironmentSettings)
-    episode = replace(section(settings, "episode", EpisodeSettings), max_turns=1)
+    episode = section(settings, "episode", EpisodeSettings)
+    episode = replace(episode, max_turns=1, action_format="block")
     limits = section(settings, "sandbox", SandboxSettings)
     folders = [competitions_dir / name for name in names]
     with open_sandbox(limits, environment.engine, folders) as sandbox:

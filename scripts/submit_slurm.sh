@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run Snakemake itself as a small SLURM job, which sends the study's jobs and outlives your connection:
 #
-#     scripts/submit_slurm.sh [OPTIONS OF SNAKEMAKE, like --configfile config/mle_dojo.yaml]
+#     scripts/submit_slurm.sh [OPTIONS OF SNAKEMAKE, like --configfile config/qwen7b.yaml]
 #
 # It goes on where an earlier one stopped, so submit it again after whatever happened. It needs as long a
 # time as the study: sbatch reads SBATCH_TIMELIMIT, SBATCH_PARTITION and SBATCH_ACCOUNT. Two minutes before

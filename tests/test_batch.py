@@ -46,6 +46,22 @@ def test_the_order_of_episodes_is_kept():
     assert [int(ids[0]) for ids in batch.token_ids] == list(range(5))
 
 
+def test_a_segment_is_a_row_that_earns_all_that_comes_after():
+    """Three turns of 7 tokens; the second segment holds turns 2 and 3, the third no action."""
+    made = episode([turn(0.25), turn(0.5), turn(1.0)], segments=(0, 7, 21))
+    whole, batch = (
+        update_batch([replace(made, segments=(0,))], SETTINGS),
+        update_batch([made, episode([turn(0.5)])], SETTINGS),
+    )
+    assert [len(ids) for ids in batch.token_ids] == [7, 14, 7]
+    assert np.array_equal(np.concatenate(batch.token_ids[:2]), whole.token_ids[0])
+    assert np.array_equal(np.concatenate(batch.action_mask[:2]), whole.action_mask[0])
+    assert np.array_equal(np.concatenate(batch.logprobs[:2]), whole.logprobs[0])
+    assert [float(row.sum()) for row in batch.rewards] == pytest.approx([1.0, 0.75, 0.5])
+    assert batch.rewards[0][-1] == pytest.approx(1.0)
+    assert np.array_equal(batch.rewards[1], whole.rewards[0][7:])
+
+
 def test_an_update_without_episodes_is_an_error():
     with pytest.raises(ValueError, match="at least one episode"):
         update_batch([], SETTINGS, False)

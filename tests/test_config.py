@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import ROOT, SMOKE, configure, copy_repository, snakemake
-from configuration import SCHEMA, find_problem
+from configuration import SCHEMA, find_problem, prompts_files
 from jsonschema import Draft202012Validator
 
 from agent.core.local_model import SamplingSettings
@@ -34,7 +34,7 @@ RECORDS: dict[str, type] = {
     "ppo": PPOSettings,
     "update": UpdateSettings,
 }
-SHIPPED = ("config/config.yaml", "config/mle_dojo.yaml", SMOKE)
+SHIPPED = ("config/config.yaml", "config/qwen7b.yaml", SMOKE)
 Config = dict[str, Any]
 
 
@@ -160,7 +160,15 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("sampling.context_tokens", 800, "sampling.context_tokens", "768 of warm_start"),
     ("sampling.max_new_tokens", 768, "sampling.max_new_tokens", "no room for a prompt"),
     ("warm_start.hidden_size", 66, "warm_start.hidden_size", "multiple of twice"),
-    ("episode.prompts", "missing", "episode.prompts", "no file agent/core/prompts/missing.yaml"),
+    (
+        "episode.prompts",
+        "missing",
+        "episode.prompts",
+        "missing.yaml; name a YAML file",
+    ),
+    ("episode.action_format", "xml", "episode.action_format", "not one of ['block', 'tool_call']"),
+    ("episode.action_format", "tool_call", "episode.action_format", "warm start's teacher"),
+    ("sampling.context_policy", "forget", "sampling.context_policy", "['stop', 'truncate']"),
     ("base_model.source", "./missing", "base_model.source", "no folder ./missing"),
     ("base_model.source", "/missing", "base_model.source", "no folder /missing"),
     ("base_model.source", "Qwen/Qwen2.5-0.5B", "base_model.revision", "give the commit"),
@@ -195,6 +203,24 @@ def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:
     config = with_value("base_model.source", "Qwen/Qwen2.5-0.5B")
     config["base_model"]["revision"] = REVISION
     assert find_problem(config) is None
+
+
+def test_forgotten_turns_and_discounting_do_not_go_together() -> None:
+    config = with_value("sampling.context_policy", "truncate")
+    assert find_problem(config) is None
+    config["ppo"]["gamma"] = 0.99
+    assert "ppo.gamma: 0.99 discounts what is earned after" in problem(config)
+
+
+def test_prompts_of_ones_own_are_read_before_any_job(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: zero_shot\ntask: '{{ tusk }}'\n")
+    found = problem(with_value("episode.prompts", str(mine)))
+    assert "episode.prompts: " in found and "task has unknown placeholders ['tusk']" in found
+    mine.write_text("extends: zero_shot\ntask: '{{ inherited }} Go.'\n")
+    config = with_value("episode.prompts", str(mine))
+    assert find_problem(config) is None
+    assert prompts_files(config) == [str(mine), "agent/core/prompts/zero_shot.yaml"]
 
 
 ROW = "iris-log-loss-irrelevant-columns\ttrain\tiris\tclassification"

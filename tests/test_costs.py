@@ -74,7 +74,7 @@ def plan(folder: Path, *arguments: str) -> str:
 
 
 def test_the_benchmarks_study_is_planned_with_all_its_competitions():
-    lines = plan(ROOT, "config/mle_dojo.yaml").splitlines()
+    lines = plan(ROOT, "config/qwen7b.yaml").splitlines()
     rows = {line.split()[0]: line.split() for line in lines[1:-1]}
     assert rows["prepare_mle_dojo_competition"][1] == "202" and rows["train_rl"][1] == "30"
     assert "all" not in rows and {" ".join(row[-4:]) for row in rows.values()} == {

@@ -73,7 +73,7 @@ def impatient() -> Iterator[WarmRunner]:
         yield warm
 
 
-def play(policy, environments, prompts="default", limits=LIMITS, workers=2) -> list[Trajectory]:
+def play(policy, environments, prompts="zero_shot", limits=LIMITS, workers=2) -> list[Trajectory]:
     stopwatch = Stopwatch("test", "episode")
     rollout = Rollout(policy, PromptManager(prompts), limits, workers, "limits", stopwatch)
     keys = [EpisodeKey(1, 2, 3, number) for number in range(len(environments))]
@@ -86,11 +86,11 @@ def golden(impatient, wine) -> dict[str, Trajectory]:
     policy = ScriptedPolicy("golden", replay([answer for answer, _ in GOLDEN]))
     return {
         prompts: play(policy, [CompetitionEnvironment(wine, impatient, grade, 20)], prompts)[0]
-        for prompts in ("default", "compact")
+        for prompts in ("zero_shot", "compact")
     }
 
 
-@pytest.mark.parametrize("prompts", ["default", "compact"])
+@pytest.mark.parametrize("prompts", ["zero_shot", "compact"])
 def test_every_answer_is_recorded_with_what_became_of_it(golden, prompts):
     trajectory = golden[prompts]
     recorded = [(turn.action, turn.outcome, turn.error) for turn in trajectory.turns]
@@ -100,8 +100,8 @@ def test_every_answer_is_recorded_with_what_became_of_it(golden, prompts):
 
 
 def test_the_prompts_change_what_is_seen_and_nothing_else(golden):
-    default, compact = golden["default"], golden["compact"]
-    for one, other in zip(default.turns, compact.turns, strict=True):
+    zero_shot, compact = golden["zero_shot"], golden["compact"]
+    for one, other in zip(zero_shot.turns, compact.turns, strict=True):
         assert one.observation != other.observation
         assert (one.submission, one.raw_score, one.position_score) == (
             other.submission,
@@ -111,17 +111,17 @@ def test_the_prompts_change_what_is_seen_and_nothing_else(golden):
 
 
 def test_scores_are_those_of_the_grader(golden, wine):
-    forest, constant = (golden["default"].turns[number] for number in (8, 9))
+    forest, constant = (golden["zero_shot"].turns[number] for number in (8, 9))
     assert (forest.raw_score, forest.position_score) == grade(wine, forest.submission)
     assert constant.submission == (wine.public / "sample_submission.csv").read_bytes()
     assert 0 <= constant.position_score < forest.position_score
-    others = [turn for number, turn in enumerate(golden["default"].turns) if number not in (8, 9)]
+    others = [turn for number, turn in enumerate(golden["zero_shot"].turns) if number not in (8, 9)]
     assert all(turn.raw_score is turn.position_score is None for turn in others)
     assert [turn.submission for turn in others if turn.submission] == [b"id,label\n1,1\n"]
 
 
 def test_the_default_prompts_say_what_happened(golden, wine):
-    forest, constant = (golden["default"].turns[number] for number in (8, 9))
+    forest, constant = (golden["zero_shot"].turns[number] for number in (8, 9))
     expected = [
         wine.name,
         "No action was carried out: expected one action block, found 0. "
@@ -149,7 +149,7 @@ def test_the_default_prompts_say_what_happened(golden, wine):
         wine.description[:200] + "\n[",
         "empty",
     ]
-    for number, (turn, start) in enumerate(zip(golden["default"].turns, expected, strict=True)):
+    for number, (turn, start) in enumerate(zip(golden["zero_shot"].turns, expected, strict=True)):
         assert turn.observation.startswith(start)
         assert turn.observation.endswith(f"\nTurns left: {len(GOLDEN) - number - 1}")
 
@@ -178,7 +178,7 @@ def test_the_compact_prompts_say_it_in_few_words(golden, wine):
         assert turn.observation.endswith(f"\nturns left: {len(GOLDEN) - number - 1}")
 
 
-@pytest.mark.parametrize("prompts", ["default", "compact"])
+@pytest.mark.parametrize("prompts", ["zero_shot", "compact"])
 def test_the_conversation_alternates_and_opens_with_the_task(golden, wine, prompts):
     messages = golden[prompts].messages
     roles = [message.role for message in messages]
@@ -191,7 +191,7 @@ def test_the_conversation_alternates_and_opens_with_the_task(golden, wine, promp
 
 
 def test_the_record_says_where_it_belongs_and_how_long_it_took(golden, wine):
-    trajectory = golden["default"]
+    trajectory = golden["zero_shot"]
     key = (trajectory.seed, trajectory.iteration, trajectory.shard, trajectory.episode)
     assert key == (1, 2, 3, 0)
     assert (trajectory.competition, trajectory.group) == (wine.name, "train")

@@ -101,7 +101,7 @@ def play(
 ) -> list[Trajectory]:
     rollout = Rollout(
         policy or Speaker(),
-        PromptManager("default"),
+        PromptManager("zero_shot"),
         EpisodeLimits(len(TURNS), 400, 600.0),
         1,
         "limits",

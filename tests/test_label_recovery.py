@@ -35,7 +35,7 @@ class Attacker:
 
     def read(self, feedback: Feedback) -> float:
         """The score as the prompt words it, with the digits that it has there."""
-        text = PromptManager("default").render(
+        text = PromptManager("zero_shot").render(
             "scored",
             {
                 "raw_score": feedback.raw_score,

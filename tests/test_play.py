@@ -67,7 +67,7 @@ class Room:
 def rollout(policy, turns: int, workers: int, **facts) -> Rollout:
     limits = EpisodeLimits(turns, 400, 600.0)
     watch = Stopwatch("test", "play")
-    return Rollout(policy, PromptManager("default"), limits, workers, "limits", watch, **facts)
+    return Rollout(policy, PromptManager("zero_shot"), limits, workers, "limits", watch, **facts)
 
 
 def play(wine: Competition, runner, policy, workers: int = 2, **facts) -> list[Trajectory]:

@@ -34,7 +34,7 @@ def rules() -> Any:
         patch.chdir(ROOT)
         workflow = api.workflow(
             ResourceSettings(cores=1),
-            ConfigSettings(configfiles=[ROOT / "config/mle_dojo.yaml"]),
+            ConfigSettings(configfiles=[ROOT / "config/qwen7b.yaml"]),
             snakefile=ROOT / "Snakefile",
         )
         workflow.dag(DAGSettings())
@@ -80,7 +80,7 @@ def test_the_plugins_defects_are_worked_around() -> None:
         assert "retries" not in file.read_text()
 
 
-@pytest.mark.parametrize("config", ["config/config.yaml", SMOKE, "config/mle_dojo.yaml"])
+@pytest.mark.parametrize("config", ["config/config.yaml", SMOKE, "config/qwen7b.yaml"])
 def test_a_study_is_planned_with_the_profile(tmp_path: Path, config: str) -> None:
     folder = copy_repository(tmp_path)
     options = ["--dry-run", "--quiet", "--profile", "slurm", "--configfile", config]

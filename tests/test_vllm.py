@@ -29,12 +29,13 @@ from agent.core.journal import Journal
 from agent.core.local_model import LocalModel, SamplingSettings
 from agent.core.play import Rollout, play_episodes
 from agent.core.prompts import PromptManager
-from agent.core.records import Trajectory
+from agent.core.records import Conversation, Message, Trajectory
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import read_trajectories
 from agent.training.warm_start import new_model, save_model, train_tokenizer
+from agent.wrappers.api_policy import ApiModel, ApiPolicy, total_usage
 from agent.wrappers.vllm_policy import VllmPolicy
-from agent.wrappers.vllm_server import UserServer, VllmServer, VllmSettings, ask
+from agent.wrappers.vllm_server import VllmServer, VllmSettings, ask
 
 SAMPLING = SamplingSettings(temperature=0.7, max_new_tokens=12, context_tokens=2048, batch_size=8)
 REAL = os.environ.get("VLLM_PYTHON", "")
@@ -218,17 +219,6 @@ def test_a_reply_without_ids_is_no_answer(model):
         policy.sample([1], 0)
 
 
-def test_a_users_server_is_asked_and_never_started(own, model, monkeypatch):
-    with own() as server:
-        monkeypatch.setenv("VLLM_API_KEY", server._key)
-        user = UserServer(server._url + "/", "policy")
-        ids, _ = VllmPolicy(model, SAMPLING, user.complete).sample([1, 2, 3], 0)
-        assert ids == VllmPolicy(model, SAMPLING, server.complete).sample([1, 2, 3], 0)[0]
-        url = server._url
-    with pytest.raises(RuntimeError, match=rf"vllm\.server: {url}: .*is it running"):
-        UserServer(url, "policy").complete({"prompt": [1]})
-
-
 def test_a_shard_is_played_through_a_server_of_its_own(
     model, interpreter, competition_folder, tmp_path
 ):
@@ -248,3 +238,17 @@ def test_a_shard_is_played_through_a_server_of_its_own(
     assert not (tmp_path / "local/shard0.vllm.log").exists()
     for served, local in zip(*shards, strict=True):
         assert served.token_ids.tolist() == local.token_ids.tolist()
+
+
+def test_a_served_model_can_be_evaluated_as_text(own, tmp_path, monkeypatch):
+    """Any such server is a yardstick through `chat/completions`, a user's vLLM as well."""
+    talk = Conversation([Message("system", "be brief"), Message("user", TEXTS[0])])
+    with own() as server:
+        monkeypatch.setenv("MY_KEY", server._key)
+        asked = ApiModel("served", f"{server._url}/v1", "policy", "MY_KEY", 10**6, {})
+        policy = ApiPolicy(asked, 0.7, 12, tmp_path / "usage.jsonl")
+        one, again = policy.respond([talk, talk], [1, 1])
+        other = policy.respond([talk], [2])[0]
+    assert one == again and one.text and one.text != other.text
+    usage = total_usage(tmp_path / "usage.jsonl")
+    assert usage["prompt_tokens"] > 30 and 3 < usage["completion_tokens"] <= 36

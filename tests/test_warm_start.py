@@ -28,7 +28,7 @@ from agent.training.warm_start import (
 )
 
 TEACHER = TeacherSettings(4, 0.0, 0.3, 0.2)
-EPISODES = EpisodeSettings("compact", 3, 20, 400, 600.0)
+EPISODES = EpisodeSettings("compact", "block", 3, 20, 400, 600.0)
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_the_study_as_configured_plans_every_job(tmp_path: Path) -> None:
 
 def test_the_study_of_all_of_mle_dojo_plans_every_job(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
-    config = "config/mle_dojo.yaml"
+    config = "config/qwen7b.yaml"
     done = run(folder, "snakemake", "--dry-run", "--cores", "2", "--configfile", config)
     assert done.returncode == 0, done.stderr
     planned = re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)
@@ -231,7 +231,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         PLAYING | {"collect_scores"},
     ),
     "prompts": (edit("agent/core/prompts/compact.yaml", "no submission", "nothing"), PLAYING),
-    "other prompts": (edit("agent/core/prompts/default.yaml", "the", "a"), set()),
+    "other prompts": (edit("agent/core/prompts/zero_shot.yaml", "the", "a"), set()),
     "plot": (edit("scripts/plot_action_mix.py", "svg.name", "pdf.name"), {"plot_action_mix"}),
     "page": (
         edit("agent/browser/page/style.css", "#ffffff", "#fffffe"),

@@ -1,7 +1,7 @@
 """What a study will cost before anything of it runs: jobs, core-hours, GPU-hours, memory, disk.
 
-    python workflow/plan.py config/mle_dojo.yaml
-    python workflow/plan.py config/mle_dojo.yaml --measured config/pilot.yaml --jobs
+    python workflow/plan.py config/qwen7b.yaml
+    python workflow/plan.py config/qwen7b.yaml --measured config/pilot.yaml --jobs
 
 Jobs that were measured (`benchmark:` files of the same study, or of a smaller one that was run)
 say how long the others take; without any, a job counts with all the time it asks for.
@@ -98,7 +98,7 @@ def _units(job: Any, config: dict[str, Any]) -> float:
             return turns * config["base_model"]["gate_episodes"]
         case "generate_trajectories":
             return turns * job.params.episodes
-        case "evaluate":
+        case "evaluate" | "evaluate_api_model":
             return turns * job.params.episodes * len(job.params.names)
         case "train_rl":
             return turns * config["training"]["episodes"] * config["ppo"]["epochs"]

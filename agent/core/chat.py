@@ -1,20 +1,23 @@
 """From messages to tokens through a model's own chat template, append-only.
 
 What was sampled stays exactly as sampled: a later message contributes the text that the template
-adds to the conversation before it, and earlier tokens are never made again.
+adds to the conversation before it, and earlier tokens are never made again. Even where old turns
+are forgotten, those that stay are copied as tokens.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from agent.core.base_agent import Response
 from agent.core.records import Conversation, Message
+
+ContextPolicy = Literal["stop", "truncate"]
 
 
 def extend_context(tokenizer: Any, conversation: Conversation) -> None:
     """Append the tokens of the messages that the context lacks, ready for the next answer.
 
-    Raises `ValueError` when the template rewrites earlier messages.
+    Raises `ValueError` when the template rewrites earlier messages, or cannot tell of the tools.
     """
     messages, done = conversation.messages, conversation.encoded_messages
     if done == len(messages):
@@ -22,9 +25,16 @@ def extend_context(tokenizer: Any, conversation: Conversation) -> None:
     before = ""
     if done:
         ending = tokenizer.eos_token
-        before = _render(tokenizer, messages[:done], opens_answer=False)
+        before = _render(tokenizer, messages[:done], conversation.tools, opens_answer=False)
+        if ending not in before:
+            raise ValueError(
+                f"chat template: no answer ends in {ending}: the tokenizer's eos_token must be "
+                "what its template ends a turn with"
+            )
         before = before[: before.rindex(ending) + len(ending)]
-    text = _render(tokenizer, messages, opens_answer=True)
+    text = _render(tokenizer, messages, conversation.tools, opens_answer=True)
+    if conversation.tools and not done and text == _render(tokenizer, messages, (), True):
+        raise ValueError("chat template: knows no tools: set episode.action_format to block")
     if not text.startswith(before):
         raise ValueError("chat template: rewrites earlier messages, the context cannot grow")
     append_context(conversation, tokenizer.encode(text[len(before) :], add_special_tokens=False))
@@ -46,6 +56,7 @@ def append_action(
     The assistant message with the same text, which the episode loop adds, counts as encoded.
     """
     first = len(conversation.token_ids)
+    conversation.answers.append(first)
     conversation.token_ids += ids
     conversation.action_mask += [1] * len(ids)
     conversation.logprobs += logprobs
@@ -65,9 +76,63 @@ def append_answer(
     return Response(text, "stop" if stopped else "length", first, last)
 
 
-def _render(tokenizer: Any, messages: Sequence[Message], opens_answer: bool) -> str:
-    chat = [{"role": message.role, "content": message.content} for message in messages]
+def has_room(
+    conversation: Conversation, answer_tokens: int, limit: int, policy: ContextPolicy
+) -> bool:
+    """Whether another answer fits into the context; `truncate` forgets old turns if it must.
+
+    The oldest answers go with what was answered to them, until the rest fills half of the context:
+    one that is always full would be a new segment, and a row of the update, at every turn. The
+    opening and the last turn stay; where not even these leave room there is none.
+    """
+    context, start = conversation.context, conversation.segments[-1]
+    if len(context) + answer_tokens <= limit:
+        return True
+    if policy == "stop" or len(conversation.answers) < 2:
+        return False
+    opening = context[: conversation.answers[0] - start]
+    later = [answer - start for answer in conversation.answers[1:]]
+    half = limit // 2
+    kept = next((k for k in later if len(opening) + len(context) - k <= half), later[-1])
+    copied = opening + context[kept:]
+    if len(copied) + answer_tokens > limit:
+        return False
+    begin = len(conversation.token_ids)
+    shift = begin + len(opening) - kept - start
+    conversation.segments.append(begin)
+    conversation.answers = [a + shift for a in conversation.answers if a - start >= kept]
+    append_context(conversation, copied)
+    return True
+
+
+def _render(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]],
+    opens_answer: bool,
+) -> str:
+    if tokenizer.chat_template is None:
+        raise ValueError(
+            "chat template: the tokenizer has none: use an instruction-tuned model, or put "
+            "chat_template.jinja into its folder"
+        )
     text: str = tokenizer.apply_chat_template(
-        chat, tokenize=False, add_generation_prompt=opens_answer
+        [{"role": message.role, "content": _as_text(tokenizer, message)} for message in messages],
+        tools=list(tools) or None,
+        tokenize=False,
+        add_generation_prompt=opens_answer,
     )
     return text
+
+
+def _as_text(tokenizer: Any, message: Message) -> str:
+    """What others than the model say, with nothing in it that would become a control token.
+
+    A program could otherwise end its own observation, and have the user say what it likes.
+    """
+    content = message.content
+    if message.role != "assistant":
+        for token in tokenizer.added_tokens_decoder.values():
+            if token.special:
+                content = content.replace(token.content, f"{token.content[0]} {token.content[1:]}")
+    return content

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.core.actions import Action, parse_action
+from agent.core.actions import TOOLS, Action, ActionFormat, parse_action
 from agent.core.base_agent import Policy, Response
 from agent.core.environment import Environment, Feedback
 from agent.core.prompts import PromptManager, head_and_tail
@@ -50,6 +50,8 @@ def open_episode(
     key: EpisodeKey, environment: Environment, prompts: PromptManager, limits: EpisodeLimits
 ) -> Episode:
     episode = Episode(key, environment, time.monotonic())
+    if prompts.action_format == "tool_call":
+        episode.conversation.tools = TOOLS
     competition = environment.competition
     values = {
         "description": competition.description,
@@ -63,11 +65,11 @@ def open_episode(
     return episode
 
 
-def read_action(response: Response) -> Action:
+def read_action(response: Response, form: ActionFormat) -> Action:
     """What an answer asks for; one that was cut off is no action."""
     if response.finish == "length":
         return Action("invalid", "the answer is too long")
-    return parse_action(response.text)
+    return parse_action(response.text, form)
 
 
 def record_turn(
@@ -80,9 +82,11 @@ def record_turn(
 ) -> None:
     turns_left = limits.max_turns - len(episode.turns) - 1
     observation = _observation(episode, feedback, prompts, limits, turns_left)
+    action = read_action(response, prompts.action_format).kind
+    called = prompts.action_format == "tool_call" and action != "invalid"
     episode.turns.append(
         Turn(
-            action=read_action(response).kind,
+            action=action,
             text=response.text,
             outcome=feedback.outcome,
             error=feedback.error,
@@ -100,7 +104,7 @@ def record_turn(
     )
     episode.conversation.messages += [
         Message("assistant", response.text),
-        Message("user", observation),
+        Message("tool" if called else "user", observation),
     ]
     if turns_left == 0:
         episode.stop_reason = "max_turns"
@@ -158,4 +162,5 @@ def to_trajectory(episode: Episode, policy: Policy, confinement: str) -> Traject
         temperature=policy.temperature,
         stop_reason=episode.stop_reason,
         sandbox=confinement,
+        segments=tuple(conversation.segments),
     )

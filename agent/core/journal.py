@@ -88,6 +88,8 @@ class Journal:
         conversation.action_mask += known["action_mask"]
         conversation.logprobs += known["logprobs"]
         conversation.encoded_messages = known["encoded_messages"]
+        conversation.segments = list(known["segments"])
+        conversation.answers = list(known["answers"])
         return Response(**known["response"])
 
     def add_responses(
@@ -107,6 +109,8 @@ class Journal:
                 "action_mask": conversation.action_mask[length:],
                 "logprobs": conversation.logprobs[length:],
                 "encoded_messages": conversation.encoded_messages,
+                "segments": list(conversation.segments),
+                "answers": list(conversation.answers),
                 "response": asdict(response),
             }
             for episode, conversation, length, response in zip(

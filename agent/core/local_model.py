@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.cache_utils import DynamicCache
 
 from agent.core.base_agent import BaseAgent, Response
-from agent.core.chat import append_answer, extend_context
+from agent.core.chat import ContextPolicy, append_answer, extend_context, has_room
 from agent.core.model_folder import model_digest, model_folder
 from agent.core.records import Conversation, Message
 
@@ -27,6 +27,7 @@ class SamplingSettings:
     max_new_tokens: int  # of one answer
     context_tokens: int  # of a whole episode
     batch_size: int  # conversations per forward pass
+    context_policy: ContextPolicy = "stop"  # what happens when no other answer fits
 
 
 class LocalModel:
@@ -47,24 +48,26 @@ class LocalModel:
         self.name = model_digest(path)
         self.temperature = settings.temperature
         self._max_new_tokens = settings.max_new_tokens
-        self._context_tokens = settings.context_tokens
+        self._settings = settings
         self._batch_size = settings.batch_size
 
     def respond(
         self, conversations: Sequence[Conversation], seeds: Sequence[int]
     ) -> list[Response]:
+        limit, policy = self._settings.context_tokens, self._settings.context_policy
         for conversation in conversations:
             extend_context(self.tokenizer, conversation)
         responses: list[Response | None] = [None] * len(conversations)
-        room = [self._context_tokens - len(c.token_ids) for c in conversations]
+        ready = [
+            i
+            for i, conversation in enumerate(conversations)
+            if has_room(conversation, self._max_new_tokens, limit, policy)
+        ]
         # Similar lengths share a batch, so that little of it is padding.
-        ready = sorted(
-            (i for i in range(len(room)) if room[i] >= self._max_new_tokens),
-            key=lambda i: (len(conversations[i].token_ids), i),
-        )
+        ready.sort(key=lambda i: (len(conversations[i].context), i))
         for start in range(0, len(ready), self._batch_size):
             rows = ready[start : start + self._batch_size]
-            contexts = [conversations[i].token_ids for i in rows]
+            contexts = [conversations[i].context for i in rows]
             sampled = self.sample(contexts, [seeds[i] for i in rows])
             for i, (ids, logprobs) in zip(rows, sampled, strict=True):
                 responses[i] = append_answer(self.tokenizer, conversations[i], ids, logprobs)

@@ -176,7 +176,8 @@ def _respond(rollout: Rollout, living: Sequence[Episode], turn: int) -> list[Res
 
 
 def _step(rollout: Rollout, episode: Episode, response: Response, turn: int) -> Feedback:
-    action, number, journal = read_action(response), episode.key.episode, rollout.journal
+    action = read_action(response, rollout.prompts.action_format)
+    number, journal = episode.key.episode, rollout.journal
     known = None if journal is None else journal.feedback(number, turn)
     if known is not None:
         episode.environment.note(action, known)

@@ -1,11 +1,11 @@
 """The records that pass between the stages: facts of an episode, and what an update reads."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 ActionKind = Literal[
     "request_info", "validate_code", "execute_code", "get_history", "reset", "invalid"
@@ -21,7 +21,7 @@ Outcome = Literal[
     "invalid_submission",
 ]
 StopReason = Literal["max_turns", "context", "seconds"]
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,9 @@ class Trajectory:
 
     `token_ids`, `action_mask` and `logprobs` have equal length; the mask is 1 where the policy
     sampled the token, and `logprobs` (natural log, at the sampling temperature) is 0 elsewhere.
+
+    `segments` are where contexts begin in them: 0, and once more each time that the oldest turns
+    were forgotten for want of room. A later one opens with copies, mask 0, of what was kept.
     """
 
     competition: str
@@ -78,6 +81,7 @@ class Trajectory:
     temperature: float
     stop_reason: StopReason
     sandbox: str  # how programs were confined
+    segments: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,3 +184,11 @@ class Conversation:
     action_mask: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     encoded_messages: int = 0  # how many of `messages` are already in `token_ids`
+    tools: tuple[dict[str, Any], ...] = ()  # what the chat template tells the model it may call
+    segments: list[int] = field(default_factory=lambda: [0])  # as in `Trajectory`
+    answers: list[int] = field(default_factory=list)  # where those of the last segment begin
+
+    @property
+    def context(self) -> list[int]:
+        """What a model reads: the last segment."""
+        return self.token_ids[self.segments[-1] :]

@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         ("temperature", pa.float64()),
         ("stop_reason", pa.string()),
         ("sandbox", pa.string()),
+        ("segments", pa.list_(pa.int32())),
     ]
 )
 _VERSION_KEY = b"trajectory_schema_version"
@@ -105,4 +106,5 @@ def _trajectory(row: dict[str, Any]) -> Trajectory:
     row["token_ids"] = np.asarray(row["token_ids"], dtype=np.int32)
     row["action_mask"] = np.asarray(row["action_mask"], dtype=np.int8)
     row["logprobs"] = np.asarray(row["logprobs"], dtype=np.float32)
+    row["segments"] = tuple(row["segments"])
     return Trajectory(**row)

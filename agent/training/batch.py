@@ -7,12 +7,13 @@ import numpy as np
 from agent.core.actions import CODE_ACTIONS
 from agent.core.records import Trajectory, Turn, UpdateBatch
 from agent.training.rewards import RewardSettings, token_rewards
+from agent.training.segments import split_segments
 
 
 def update_batch(
     trajectories: Sequence[Trajectory], settings: RewardSettings, duration_aware: bool
 ) -> UpdateBatch:
-    """Cut trailing observations, place rewards and weights, keep the order given.
+    """Cut trailing observations, place rewards and weights, keep the order; a segment is a row.
 
     Raises `ValueError` when the trajectories were not all played by one policy at one temperature.
     """
@@ -31,7 +32,7 @@ def update_batch(
     if duration_aware:
         weights = token_weights(trajectories)
     pairs = list(zip(trajectories, lengths, strict=True))
-    return UpdateBatch(
+    batch = UpdateBatch(
         token_ids=tuple(t.token_ids[:n] for t, n in pairs),
         action_mask=tuple(t.action_mask[:n] for t, n in pairs),
         logprobs=tuple(t.logprobs[:n] for t, n in pairs),
@@ -40,6 +41,7 @@ def update_batch(
         groups=tuple(t.competition for t in trajectories),
         temperature=temperatures[0],
     )
+    return split_segments(batch, trajectories)
 
 
 def duration_weights(trajectories: Sequence[Trajectory]) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 from agent.core.records import PPOSettings, SupervisedBatch, Trajectory, UpdateSettings
 from agent.core.timing import Stopwatch
 from agent.training.batch import summary
+from agent.training.segments import segment_slices
 
 # What the figure of training metrics shows and a supervised update does not have.
 _NOT_MEASURED = ("mean_return", "approx_kl", "clip_fraction", "reference_kl", "explained_variance")
@@ -78,6 +79,7 @@ def _until_best(trajectory: Trajectory) -> Trajectory:
         token_ids=trajectory.token_ids[:end],
         action_mask=trajectory.action_mask[:end],
         logprobs=trajectory.logprobs[:end],
+        segments=tuple(start for start in trajectory.segments if start < end),
     )
 
 
@@ -88,16 +90,17 @@ def _last_position(trajectory: Trajectory) -> float:
 
 
 def supervised_batch(kept: Sequence[Trajectory]) -> SupervisedBatch:
-    """Token ids and masks of episodes that end with an action."""
+    """Token ids and masks of episodes that end with an action; a segment is a row."""
     for trajectory in kept:
         if not len(trajectory.action_mask) or trajectory.action_mask[-1] != 1:
             raise ValueError(
                 f"episode {trajectory.episode} of {trajectory.competition}: a turn does not end in "
                 f"an action token; only episodes of a token-level policy can be trained on"
             )
+    rows = [(trajectory, part) for trajectory in kept for part in segment_slices(trajectory)]
     return SupervisedBatch(
-        token_ids=tuple(trajectory.token_ids for trajectory in kept),
-        action_mask=tuple(trajectory.action_mask for trajectory in kept),
+        token_ids=tuple(trajectory.token_ids[part] for trajectory, part in rows),
+        action_mask=tuple(trajectory.action_mask[part] for trajectory, part in rows),
         temperature=kept[0].temperature,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from agent.core.base_agent import Response
-from agent.core.chat import append_answer, extend_context
+from agent.core.chat import append_answer, extend_context, has_room
 from agent.core.local_model import SamplingSettings
 from agent.core.model_folder import model_digest, model_folder
 from agent.core.records import Conversation
@@ -39,10 +39,12 @@ class VllmPolicy:
 
     def _respond(self, conversation: Conversation, seed: int) -> Response:
         extend_context(self.tokenizer, conversation)
-        room = self._settings.context_tokens - len(conversation.token_ids)
-        if room < self._settings.max_new_tokens:
+        settings = self._settings
+        if not has_room(
+            conversation, settings.max_new_tokens, settings.context_tokens, settings.context_policy
+        ):
             return Response("", "context")
-        ids, logprobs = self.sample(conversation.token_ids, seed)
+        ids, logprobs = self.sample(conversation.context, seed)
         return append_answer(self.tokenizer, conversation, ids, logprobs)
 
     def sample(self, context: Sequence[int], seed: int) -> tuple[list[int], list[float]]:

@@ -159,20 +159,6 @@ class VllmServer:
         self._process = None
 
 
-class UserServer:
-    """A server that the user runs; `VLLM_API_KEY` is its key if it wants one."""
-
-    def __init__(self, url: str, model: str) -> None:
-        self._url, self._model = url.rstrip("/"), model
-        self._key = os.environ.get("VLLM_API_KEY", "")
-
-    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return ask(self._url, "/v1/completions", self._key, {"model": self._model, **request})
-        except OSError as gone:
-            raise RuntimeError(f"vllm.server: {self._url}: {gone}; is it running?") from gone
-
-
 def ask(url: str, path: str, key: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """GET, or POST of a body as JSON. Raises `RuntimeError` for a request that is refused."""
     request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {key}"})

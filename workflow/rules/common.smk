@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from configuration import find_problem, prompts_file, with_types
+from configuration import find_problem, prompts_files, with_types
 from fingerprint import fingerprint
 from images import FAMILIES, digest, image_file
 from snakemake.settings.types import DeploymentMethod
@@ -28,7 +28,7 @@ EVALUATED = sorted({0, *config["evaluation"]["curve_iterations"], ITERATIONS[-1]
 SHARDS = range(config["training"]["shards"])
 UNIFORM = config["training"]["competition_sampling"] == "uniform"
 EPISODES_PER_SHARD = config["training"]["episodes"] // len(SHARDS)
-PROMPTS = str(prompts_file(config))
+PROMPTS = prompts_files(config)
 COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")
 # The embedded ones have a leaderboard here; all others are MLE-Dojo's own.
 EMBEDDED = [path.stem for path in Path("config/leaderboards").glob("*.csv")]
@@ -127,6 +127,12 @@ def room_for_competition(wildcards):
 def sections(*keys):
     """Sections of the configuration as inline JSON: what a job reads is also what re-runs it."""
     return json.dumps({key: config[key] for key in keys}, sort_keys=True)
+
+
+def settings_of_api_model(wildcards):
+    model = API_MODELS[wildcards.name]
+    keys = ("episode", "environment", "sandbox")
+    return json.dumps({"api_model": model, **{key: config[key] for key in keys}}, sort_keys=True)
 
 
 def checkpoint(seed, iteration):

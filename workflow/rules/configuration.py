@@ -10,6 +10,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from agent.core.prompts import PromptManager
+
+ROOT = Path(__file__).parents[2]
 DEFAULT = "config/config.yaml"
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 LEADERBOARDS = Path("config/leaderboards")
@@ -45,10 +48,10 @@ def with_types(value: Any) -> Any:
     return yaml.safe_load(value) if isinstance(value, str) else value
 
 
-def prompts_file(config: Config) -> Path:
-    """The templates that the configuration names: a shipped set, or a file of one's own."""
-    name = config["episode"]["prompts"]
-    return Path(name if name.endswith(".yaml") else f"agent/core/prompts/{name}.yaml")
+def prompts_files(config: Config) -> list[str]:
+    """The templates that the configuration names, and those that they extend."""
+    files = PromptManager(config["episode"]["prompts"]).files
+    return [str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path) for path in files]
 
 
 def _schema_problems(config: Config) -> Iterator[Problem]:
@@ -102,8 +105,7 @@ def _other_problems(config: Config) -> Iterator[Problem]:
     yield from _base_model_problems(config)
     yield from _training_problems(config)
     yield from _algorithm_problems(config)
-    if not prompts_file(config).is_file():
-        yield ("episode", "prompts"), f"no file {prompts_file(config)}; give a YAML file or default"
+    yield from _episode_problems(config)
     yield from _competition_problems(Path(config["competitions"]))
     yield from _group_problems(config)
     yield from _mle_dojo_problems(config)
@@ -182,6 +184,9 @@ def _training_problems(config: Config) -> Iterator[Problem]:
             f"{training['rft_iterations']} are more than training.iterations "
             f"{training['iterations']}: lower it",
         )
+    api_models = [model["name"] for model in config["evaluation"]["api_models"]]
+    if twice := sorted({name for name in api_models if api_models.count(name) > 1}):
+        yield ("evaluation", "api_models"), f"two are called {twice[0]}: rename one"
     for iteration in config["evaluation"]["curve_iterations"]:
         if not 1 <= iteration < training["iterations"]:
             yield (
@@ -277,6 +282,25 @@ def _mle_dojo_problems(config: Config) -> Iterator[Problem]:
             )
         elif name not in embedded and config["mle_dojo"] is None:
             yield ("mle_dojo",), f"null, but {path} names {name}: say where MLE-Dojo's checkout is"
+
+
+def _episode_problems(config: Config) -> Iterator[Problem]:
+    episode = config["episode"]
+    try:
+        PromptManager(episode["prompts"], episode["action_format"])
+    except (OSError, ValueError) as wrong:
+        yield ("episode", "prompts"), str(wrong).removeprefix("prompts: ")
+    if episode["action_format"] == "tool_call" and config["base_model"]["source"] == "warm_start":
+        yield (
+            ("episode", "action_format"),
+            "tool_call cannot be learnt from the warm start's teacher: set it to block",
+        )
+    if config["sampling"]["context_policy"] == "truncate" and config["ppo"]["gamma"] != 1:
+        yield (
+            ("ppo", "gamma"),
+            f"{config['ppo']['gamma']} discounts what is earned after the oldest turns were "
+            "forgotten: set it to 1.0, or sampling.context_policy to stop",
+        )
 
 
 def _vllm_problems(config: Config) -> Iterator[Problem]:

@@ -3,6 +3,10 @@ EVALUATIONS = expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteratio
 YARDSTICKS = f"{STUDY}/evaluation/yardsticks.csv"
 
 
+API_MODELS = {model["name"]: model for model in config["evaluation"]["api_models"]}
+API_SCORES = expand(f"{STUDY}/evaluation/api/{{name}}/scores.csv", name=API_MODELS)
+
+
 rule evaluate:
     """Play one policy on one group of competitions, and grade it on the final half."""
     input:
@@ -33,7 +37,7 @@ rule evaluate:
         episodes=evaluation_episodes,
         sampling_seed=sampling_seed,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
-        code=fingerprint("evaluate", PROMPTS),
+        code=fingerprint("evaluate", *PROMPTS),
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
         "--temperature {params.temperature} --competitions {params.names} "
@@ -71,12 +75,49 @@ rule evaluate_yardsticks:
     params:
         episodes=config["evaluation"]["episodes"] * len(SEEDS),
         settings=sections("episode", "environment", "sandbox"),
-        code=fingerprint("evaluate_yardsticks", PROMPTS),
+        code=fingerprint("evaluate_yardsticks", *PROMPTS),
     shell:
         "python scripts/evaluate_yardsticks.py --competitions-table {input.table} "
         "--leaderboards config/leaderboards --base {input.base} --trained {input.trained} "
         "--num-episodes {params.episodes} --config {params.settings:q} "
         "--output {output.scores} --timing {output.timing} > {log} 2>&1"
+
+
+rule evaluate_api_model:
+    """Let a model behind an API play the held-out competitions; its key is in the environment."""
+    input:
+        competitions=prepared("held_out"),
+        image=image_needed("competitions"),
+    output:
+        scores=f"{STUDY}/evaluation/api/{{name}}/scores.csv",
+        episodes=f"{STUDY}/evaluation/api/{{name}}/episodes.parquet",
+        turns=f"{STUDY}/evaluation/api/{{name}}/turns.csv",
+        usage=f"{STUDY}/evaluation/api/{{name}}/usage.json",
+        timing=f"{STUDY}/timing/evaluate_api_model/{{name}}.json",
+    log:
+        f"{STUDY}/logs/evaluate_api_model/{{name}}.log",
+    benchmark:
+        f"{STUDY}/benchmarks/evaluate_api_model/{{name}}.tsv"
+    conda:
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
+    threads: threads_of("yardsticks")
+    resources:
+        **asked("yardsticks"),
+    params:
+        folder=subpath(output.scores, parent=True),
+        names=names("held_out"),
+        temperature=config["evaluation"]["temperature"],
+        max_new_tokens=config["sampling"]["max_new_tokens"],
+        episodes=config["evaluation"]["episodes"],
+        settings=settings_of_api_model,
+        code=fingerprint("evaluate_api_model", *PROMPTS),
+    shell:
+        "python scripts/evaluate_api_model.py --config {params.settings:q} "
+        "--temperature {params.temperature} --max-new-tokens {params.max_new_tokens} "
+        "--competitions {params.names} --num-episodes {params.episodes} "
+        "--workers $(({threads} + 1)) --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
 
 
 rule collect_scores:
@@ -90,7 +131,7 @@ rule collect_scores:
             iteration=ITERATIONS,
             shard=SHARDS,
         ),
-        yardsticks=YARDSTICKS,
+        yardsticks=[YARDSTICKS, *API_SCORES],
         image=image_needed("analysis"),
     output:
         scores=f"{STUDY}/scores.csv",

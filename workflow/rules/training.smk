@@ -35,7 +35,7 @@ rule base_model:
             "vllm",
         ),
         # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
-        code=fingerprint("base_model", PROMPTS, without=("agent/training/rewards.py",)),
+        code=fingerprint("base_model", *PROMPTS, without=("agent/training/rewards.py",)),
     shell:
         "python scripts/base_model.py --config {params.settings:q} --competitions {params.names} "
         "--output-dir {output.model} --executions-to {output.executions} --workers $(({threads} + 1)) "
@@ -103,7 +103,7 @@ rule generate_trajectories:
         first=first_episode,
         weights="" if UNIFORM else weights_option,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
-        code=fingerprint("generate_trajectories", PROMPTS),
+        code=fingerprint("generate_trajectories", *PROMPTS),
     shell:
         "python scripts/generate_trajectories.py --model-name {input.model} "
         "--config {params.settings:q} --competitions {params.names} "

@@ -13,10 +13,12 @@ from typing import Any
 
 from agent.core.local_model import LocalModel, SamplingSettings
 
-REQUIRED = ("prompt", "max_tokens")
 KNOWN = {
-    *("model", "prompt", "max_tokens", "temperature", "seed", "logprobs", "return_token_ids"),
-    *("stop_token_ids", "skip_special_tokens"),
+    "/v1/completions": {
+        *("model", "prompt", "max_tokens", "temperature", "seed", "logprobs", "return_token_ids"),
+        *("stop_token_ids", "skip_special_tokens"),
+    },
+    "/v1/chat/completions": {"model", "messages", "max_tokens", "temperature", "seed"},
 }
 
 
@@ -31,6 +33,20 @@ def complete(model: LocalModel, body: dict[str, Any], guard: threading.Lock) -> 
     if body.get("return_token_ids"):
         choice["token_ids"] = ids
     return {"choices": [choice]}
+
+
+def chat(model: LocalModel, body: dict[str, Any], guard: threading.Lock) -> dict[str, Any]:
+    """The same with messages in and text out, as the model's own template has it."""
+    asked = {"tokenize": True, "add_generation_prompt": True, "return_dict": False}
+    prompt = model.tokenizer.apply_chat_template(body["messages"], **asked)
+    request = {"return_token_ids": True, **body, "prompt": prompt}
+    ids = complete(model, request, guard)["choices"][0]["token_ids"]
+    ended = ids[-1] == model.tokenizer.eos_token_id
+    message = {"role": "assistant", "content": model.tokenizer.decode(ids[:-1] if ended else ids)}
+    return {
+        "choices": [{"message": message, "finish_reason": "stop" if ended else "length"}],
+        "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(ids)},
+    }
 
 
 def main() -> None:
@@ -58,11 +74,13 @@ def main() -> None:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            unknown = sorted(set(body) - KNOWN)
+            unknown = sorted(set(body) - KNOWN[self.path])
             if self.headers["Authorization"] != f"Bearer {key}":
                 self._reply(401, {"error": "Unauthorized"})
             elif body["model"] != options.served_model_name or unknown:
                 self._reply(400, {"error": f"no such model or fields {unknown}"})
+            elif self.path == "/v1/chat/completions":
+                self._reply(200, chat(model, body, guard))
             elif len(body["prompt"]) + body["max_tokens"] > options.max_model_len:
                 self._reply(400, {"error": "longer than the context"})
             else:
