@@ -4,10 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import concurrency, engines, planning, sampling, sandbox
+from benchmarks import concurrency, coverage, engines, planning, sampling, sandbox
 
 BENCHMARKS = {
     "concurrency": concurrency.run,
+    "coverage": coverage.run,
     "engines": engines.run,
     "planning": planning.run,
     "sampling": sampling.run,

@@ -35,6 +35,7 @@ class EvaluationSettings:
     episodes: int
     curve_iterations: tuple[int, ...]
     curve_episodes: int
+    train_episodes: int
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,17 @@ is (B,). Weights are whole numbers; a resample keeps the size of the sample in e
 `data_sets`, where data sets with different numbers of competitions may replace each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from math import comb
 from typing import Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import factorial
+from scipy.stats import t as student
 
 Array = NDArray[np.float64]
 # (values, weights) -> (B, ...), or (values, weights, values, weights) -> (B, ...) for two policies.
@@ -26,6 +30,7 @@ Measure = Callable[..., Array]
 Scheme = Literal["stratified", "runs", "data_sets"]
 
 RESAMPLES_AT_ONCE = 1000  # bounds memory
+NO_VARIANCE = 1e-24  # of scores in [0, 1]: what rounding leaves where all runs are equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +51,31 @@ class Estimate(NamedTuple):
     high: Array
 
 
+class ClusteredEstimate(NamedTuple):
+    """A measure, its 95 % interval for new runs, and the two-sided test against a null value."""
+
+    value: Array
+    low: Array
+    high: Array
+    standard_error: Array
+    degrees_of_freedom: Array
+    p_value: Array
+
+
 def mean(values: Array, weights: Array) -> Array:
     return (values * weights).sum((1, 2)) / weights.sum((1, 2))
 
 
 def iqm(values: Array, weights: Array) -> Array:
     """Interquartile mean: the mean without the lowest and the highest 25 % of all R * C scores."""
-    return _trimmed_mean(values.ravel(), weights.reshape(len(weights), -1), lambda n: n // 4)
+    return trimmed_mean(values.ravel(), weights.reshape(len(weights), -1), lambda n: n // 4)
 
 
 def median(values: Array, weights: Array) -> Array:
     """Median over competitions of the mean over runs."""
     repeats = weights.sum(1)  # (B, C)
     means = _divide((values * weights).sum(1), repeats)
-    return _trimmed_mean(means, repeats // len(values), lambda n: (n - 1) // 2)
+    return trimmed_mean(means, repeats // len(values), lambda n: (n - 1) // 2)
 
 
 def optimality_gap(values: Array, weights: Array) -> Array:
@@ -75,15 +91,18 @@ AGGREGATES: dict[str, Measure] = {
 }
 
 
-def _trimmed_mean(values: Array, weights: Array, cut: Callable[[Array], Array]) -> Array:
+def trimmed_mean(values: Array, weights: Array, cut: Callable[[Array], Array]) -> Array:
     """Mean of the weighted `values` without the `cut(total weight)` lowest and highest.
 
     values (N,) or (B, N); weights (B, N). With whole weights this equals repeating each value as
     often as its weight says and trimming the sorted list.
     """
-    order = np.broadcast_to(np.argsort(values, axis=-1, kind="stable"), weights.shape)
-    ordered = np.take_along_axis(np.broadcast_to(values, weights.shape), order, -1)
-    upper = np.cumsum(np.take_along_axis(weights, order, -1), axis=-1)
+    order = np.argsort(values, axis=-1, kind="stable")
+    if values.ndim == 1:  # the same order for all resamples
+        ordered, weights = values[order], weights[:, order]
+    else:
+        ordered, weights = (np.take_along_axis(part, order, -1) for part in (values, weights))
+    upper = np.cumsum(weights, axis=-1)
     lower = np.concatenate([np.zeros((len(upper), 1)), upper[:, :-1]], axis=-1)
     total = upper[:, -1:]
     trimmed = cut(total)
@@ -99,6 +118,27 @@ def _divide(numerator: Array, denominator: Array) -> Array:
 def difference(measure: Measure) -> Measure:
     """`measure` of the first policy minus `measure` of the second."""
     return lambda x, x_weights, y, y_weights: measure(x, x_weights) - measure(y, y_weights)
+
+
+def _paired_difference(cut: Callable[[Array], Array]) -> Measure:
+    """Trimmed mean of the differences, competition by competition, of the means over runs."""
+
+    def paired(x: Array, x_weights: Array, y: Array, y_weights: Array) -> Array:
+        means = [
+            _divide((values * weights).sum(1), weights.sum(1))
+            for values, weights in ((x, x_weights), (y, y_weights))
+        ]
+        gains = means[0] - means[1]  # (B, C)
+        return trimmed_mean(gains, np.ones_like(gains), cut)
+
+    return paired
+
+
+PAIRED_DIFFERENCES: dict[str, Measure] = {
+    "iqm": _paired_difference(lambda n: n // 4),
+    "mean": _paired_difference(lambda n: 0 * n),
+    "median": _paired_difference(lambda n: (n - 1) // 2),
+}
 
 
 def probability_of_improvement(x: Array, x_weights: Array, y: Array, y_weights: Array) -> Array:
@@ -161,6 +201,88 @@ def estimate(
     drawn = [_apply(measure, matrices, draw(scheme, matrices, size, rng)) for size in sizes]
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
     return Estimate(_apply(measure, matrices, sample)[0], low, high)
+
+
+def clustered_estimate(
+    measure: Measure,
+    matrices: Sequence[ScoreMatrix],
+    resamples: int,
+    rng: np.random.Generator,
+    players: Sequence[str] = (),
+    null: float = 0.0,
+) -> ClusteredEstimate:
+    """`measure` with its 95 % interval for new training runs on the same competitions.
+
+    Whole runs are drawn again, those of one policy at a time; competitions stay. The variance of
+    the resamples times R / (R - 1), since R draws out of R runs vary too little, is what a
+    policy's runs contribute. Their sum gives Student's interval with the degrees of freedom of
+    Welch and Satterthwaite, which for a mean is Welch's own. Percentiles of the same resamples
+    cannot reach beyond the few runs there are, and cover too little (benchmarks/coverage.py).
+
+    `players` names who played each matrix; matrices of one player share its runs. Without a
+    second run or any difference between runs there is no error to measure: such parts are NaN.
+    """
+    names = tuple(players) or tuple(map(str, range(len(matrices))))
+    value = _apply(measure, matrices, [np.ones((1, *matrix.values.shape)) for matrix in matrices])
+    variance, welch = np.zeros_like(value[0]), np.zeros_like(value[0])
+    for player in dict.fromkeys(names):
+        runs = len(matrices[names.index(player)].runs)
+        if runs > 1:
+            moves = [name == player for name in names]
+            part = _variance_over_runs(measure, matrices, moves, runs, resamples, rng)
+            part = part * runs / (runs - 1)
+            variance = variance + part
+            welch = welch + part**2 / (runs - 1)
+    varies = variance > NO_VARIANCE
+    error = np.where(varies, np.sqrt(variance), np.nan)
+    freedom = np.divide(variance**2, welch, np.full_like(variance, np.nan), where=varies)
+    reach = student.ppf(0.975, freedom) * error
+    p_value = 2 * student.sf(np.abs(value[0] - null) / error, freedom)
+    return ClusteredEstimate(value[0], value[0] - reach, value[0] + reach, error, freedom, p_value)
+
+
+def _variance_over_runs(
+    measure: Measure,
+    matrices: Sequence[ScoreMatrix],
+    moves: Sequence[bool],
+    runs: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Bootstrap variance of `measure` when the runs of the matrices that move are drawn again."""
+    drawn, shares = [], []
+    for draws, share in _draws_of_runs(runs, resamples, rng):
+        weights = [
+            np.repeat(draws[:, :, None], matrix.values.shape[1], axis=2)
+            if moving
+            else np.ones((1, *matrix.values.shape))
+            for matrix, moving in zip(matrices, moves, strict=True)
+        ]
+        drawn.append(_apply(measure, matrices, weights))
+        shares.append(share)
+    values, probabilities = np.concatenate(drawn), np.concatenate(shares)
+    centre = np.tensordot(probabilities, values, 1)
+    return np.tensordot(probabilities, (values - centre) ** 2, 1)
+
+
+def _draws_of_runs(
+    runs: int, resamples: int, rng: np.random.Generator
+) -> Iterator[tuple[Array, Array]]:
+    """Multiplicities (D, R) with their probabilities (D,), in parts that bound memory.
+
+    All there are, where these are no more than `resamples` (up to 7 runs for 2,000): exact, and
+    the same for every seed. Otherwise as many random ones.
+    """
+    if comb(2 * runs - 1, runs) <= resamples:
+        chosen = combinations_with_replacement(range(runs), runs)
+        draws = np.array([np.bincount(one, minlength=runs) for one in chosen], dtype=float)
+        shares = factorial(runs) / factorial(draws).prod(1) / float(runs) ** runs
+    else:
+        draws = _multinomial(runs, (resamples,), rng)
+        shares = np.full(resamples, 1 / resamples)
+    for first in range(0, len(draws), RESAMPLES_AT_ONCE):
+        part = slice(first, first + RESAMPLES_AT_ONCE)
+        yield draws[part], shares[part]
 
 
 def _apply(measure: Measure, matrices: Sequence[ScoreMatrix], weights: list[Array]) -> Array:
