@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import trim_mean
 
+from agent.evaluation.clustered import clustered_estimate
 from agent.evaluation.statistics import (
     Array,
     Scheme,
     ScoreMatrix,
-    clustered_estimate,
     difference,
     estimate,
     iqm,
@@ -109,7 +109,8 @@ def held(
     ]
     for name, measure in MEASURES.items():
         true = truth(setting)[name]
-        found = clustered_estimate(measure, study, RESAMPLES, rng)
+        share = name == "probability_of_improvement"
+        found = clustered_estimate(measure, study, RESAMPLES, rng, of_share=share)
         yield name, "clustered", bool(found.low <= true <= found.high)
         for scheme in schemes:
             ends = estimate(measure, study, scheme, RESAMPLES, rng)

@@ -11,6 +11,7 @@ from scipy.stats import ttest_1samp, ttest_ind
 from statsmodels.stats.multitest import multipletests
 from synthetic_study import synthetic_scores
 
+from agent.evaluation.clustered import clustered_estimate
 from agent.evaluation.comparison import compare_competitions, compare_policies
 from agent.evaluation.each_competition import measure_competitions
 from agent.evaluation.headline import statistics_row
@@ -22,7 +23,6 @@ from agent.evaluation.statistics import (
     PAIRED_DIFFERENCES,
     Array,
     ScoreMatrix,
-    clustered_estimate,
     difference,
     iqm,
     mean,
@@ -111,6 +111,23 @@ def test_many_runs_are_drawn_at_random_and_the_seed_decides() -> None:
     )
     assert first == again and first.low != other.low
     assert [first.low, first.high] == pytest.approx([exact.low, exact.high], abs=0.01)
+
+
+def test_of_a_share_it_is_symmetric_in_log_odds() -> None:
+    x, y = np.random.default_rng(5).beta(5, 2, (2, 4, 6))
+    pair, rng = [matrix_of(x), matrix_of(y**3)], np.random.default_rng(0)
+    plain, share = (
+        clustered_estimate(
+            probability_of_improvement, pair, RESAMPLES, rng, null=0.5, of_share=of_share
+        )
+        for of_share in (False, True)
+    )
+    assert plain.high > 1.0 > share.high and share.value == plain.value
+    odds = [np.log(end / (1 - end)) for end in (share.low, share.value, share.high)]
+    assert odds[1] == pytest.approx((odds[0] + odds[2]) / 2, abs=1e-12)
+    slope = share.value * (1 - share.value)  # the delta method
+    assert (odds[2] - odds[0]) * slope == pytest.approx(plain.high - plain.low, abs=1e-12)
+    assert (share.p_value < 0.05) == (share.low > 0.5)
 
 
 def test_without_a_spread_of_runs_there_is_no_interval() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from agent.evaluation.clustered import clustered_estimate
 from agent.evaluation.inputs import AGENTS
 from agent.evaluation.multiplicity import adjust
 from agent.evaluation.quantities import (
@@ -30,7 +31,6 @@ from agent.evaluation.statistics import (
     Array,
     Measure,
     Scheme,
-    clustered_estimate,
     difference,
     generator,
     iqm,

@@ -205,7 +205,7 @@ def describe(numbers: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{n['n_seeds']} training runs"
-            + (f" ({n['n_missing_seeds']} more are missing)" if n["n_missing_seeds"] else "")
+            + (f" ({n['n_missing_seeds']} more begun and missing)" if n["n_missing_seeds"] else "")
             + f", {n['n_competitions']} held-out competitions from {n['n_data_sets']} data sets "
             "(IQM of position scores, 95 % intervals)",
             f"base {n['iqm_base']:.3f} -> trained {n['iqm_trained']:.3f}; "

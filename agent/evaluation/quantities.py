@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from agent.evaluation.clustered import clustered_estimate
 from agent.evaluation.inputs import AGENTS
 from agent.evaluation.interval_worth import interval_note, runs_note
 from agent.evaluation.statistics import (
@@ -14,7 +15,6 @@ from agent.evaluation.statistics import (
     Measure,
     Scheme,
     ScoreMatrix,
-    clustered_estimate,
     estimate,
     generator,
 )
@@ -50,6 +50,7 @@ NULLS = {
     "gain_gap": 0.0,
     "probability_of_improvement": 0.5,
 }
+SHARES = ("performance_profile", "valid_rate", "probability_of_improvement")
 CORRECTED = ("gain", "paired_difference", "probability_of_improvement")
 Row = dict[str, Any]
 
@@ -110,8 +111,16 @@ class Comparison:
     ) -> Row:
         null = NULLS.get(quantity.measure)
         rng = generator(self.seed, *astuple(quantity))
-        found = clustered_estimate(measure, matrices, self.resamples, rng, players, null or 0.0)
-        lowest = 0.0 if null is None or null > 0.0 else -1.0
+        found = clustered_estimate(
+            measure,
+            matrices,
+            self.resamples,
+            rng,
+            players,
+            null or 0.0,
+            of_share=quantity.measure in SHARES,
+        )
+        lowest = 0.0 if null is None else -1.0
         ends = tuple(float(end) for end in np.clip((found.low, found.high), lowest, 1.0))
         note = clustered_note(found.standard_error, matrices)
         row = self._row(quantity, found.value, ends, matrices, note)

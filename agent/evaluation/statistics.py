@@ -10,17 +10,13 @@ is (B,). Weights are whole numbers; a resample keeps the size of the sample in e
 `data_sets`, where data sets with different numbers of competitions may replace each other.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
-from math import comb
 from typing import Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import factorial
-from scipy.stats import t as student
 
 Array = NDArray[np.float64]
 # (values, weights) -> (B, ...), or (values, weights, values, weights) -> (B, ...) for two policies.
@@ -30,7 +26,6 @@ Measure = Callable[..., Array]
 Scheme = Literal["stratified", "runs", "data_sets"]
 
 RESAMPLES_AT_ONCE = 1000  # bounds memory
-NO_VARIANCE = 1e-24  # of scores in [0, 1]: what rounding leaves where all runs are equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +44,6 @@ class Estimate(NamedTuple):
     value: Array
     low: Array
     high: Array
-
-
-class ClusteredEstimate(NamedTuple):
-    """A measure, its 95 % interval for new runs, and the two-sided test against a null value."""
-
-    value: Array
-    low: Array
-    high: Array
-    standard_error: Array
-    degrees_of_freedom: Array
-    p_value: Array
 
 
 def mean(values: Array, weights: Array) -> Array:
@@ -167,20 +151,20 @@ def draw(
     """
     if scheme == "data_sets":
         names, data_set = np.unique(np.array(matrices[0].data_sets), return_inverse=True)
-        counts = _multinomial(len(names), (size,), rng)[:, None, data_set]
+        counts = multinomial(len(names), (size,), rng)[:, None, data_set]
         return [np.repeat(counts, len(matrix.runs), axis=1) for matrix in matrices]
     weights = []
     for matrix in matrices:
         runs, competitions = matrix.values.shape
         if scheme == "stratified":
-            counts = _multinomial(runs, (size, competitions), rng).transpose(0, 2, 1)
+            counts = multinomial(runs, (size, competitions), rng).transpose(0, 2, 1)
         else:
-            counts = np.repeat(_multinomial(runs, (size,), rng)[:, :, None], competitions, axis=2)
+            counts = np.repeat(multinomial(runs, (size,), rng)[:, :, None], competitions, axis=2)
         weights.append(counts)
     return weights
 
 
-def _multinomial(units: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def multinomial(units: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """How often each unit is drawn in `units` draws with replacement, (*shape, units)."""
     return rng.multinomial(units, np.full(units, 1 / units), shape).astype(np.float64)
 
@@ -198,101 +182,19 @@ def estimate(
     sample = [np.ones((1, *matrix.values.shape)) for matrix in matrices]
     full, rest = divmod(resamples, RESAMPLES_AT_ONCE)
     sizes = [RESAMPLES_AT_ONCE] * full + [rest] * (rest > 0)
-    drawn = [_apply(measure, matrices, draw(scheme, matrices, size, rng)) for size in sizes]
+    drawn = [apply_measure(measure, matrices, draw(scheme, matrices, size, rng)) for size in sizes]
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
-    return Estimate(_apply(measure, matrices, sample)[0], low, high)
+    return Estimate(apply_measure(measure, matrices, sample)[0], low, high)
 
 
-def clustered_estimate(
-    measure: Measure,
-    matrices: Sequence[ScoreMatrix],
-    resamples: int,
-    rng: np.random.Generator,
-    players: Sequence[str] = (),
-    null: float = 0.0,
-) -> ClusteredEstimate:
-    """`measure` with its 95 % interval for new training runs on the same competitions.
-
-    Whole runs are drawn again, those of one policy at a time; competitions stay. The variance of
-    the resamples times R / (R - 1), since R draws out of R runs vary too little, is what a
-    policy's runs contribute. Their sum gives Student's interval with the degrees of freedom of
-    Welch and Satterthwaite, which for a mean is Welch's own. Percentiles of the same resamples
-    cannot reach beyond the few runs there are, and cover too little (benchmarks/coverage.py).
-
-    `players` names who played each matrix; matrices of one player share its runs. Without a
-    second run or any difference between runs there is no error to measure: such parts are NaN.
-    """
-    names = tuple(players) or tuple(map(str, range(len(matrices))))
-    value = _apply(measure, matrices, [np.ones((1, *matrix.values.shape)) for matrix in matrices])
-    variance, welch = np.zeros_like(value[0]), np.zeros_like(value[0])
-    for player in dict.fromkeys(names):
-        runs = len(matrices[names.index(player)].runs)
-        if runs > 1:
-            moves = [name == player for name in names]
-            part = _variance_over_runs(measure, matrices, moves, runs, resamples, rng)
-            part = part * runs / (runs - 1)
-            variance = variance + part
-            welch = welch + part**2 / (runs - 1)
-    varies = variance > NO_VARIANCE
-    error = np.where(varies, np.sqrt(variance), np.nan)
-    freedom = np.divide(variance**2, welch, np.full_like(variance, np.nan), where=varies)
-    reach = student.ppf(0.975, freedom) * error
-    p_value = 2 * student.sf(np.abs(value[0] - null) / error, freedom)
-    return ClusteredEstimate(value[0], value[0] - reach, value[0] + reach, error, freedom, p_value)
-
-
-def _variance_over_runs(
-    measure: Measure,
-    matrices: Sequence[ScoreMatrix],
-    moves: Sequence[bool],
-    runs: int,
-    resamples: int,
-    rng: np.random.Generator,
-) -> Array:
-    """Bootstrap variance of `measure` when the runs of the matrices that move are drawn again."""
-    drawn, shares = [], []
-    for draws, share in _draws_of_runs(runs, resamples, rng):
-        weights = [
-            np.repeat(draws[:, :, None], matrix.values.shape[1], axis=2)
-            if moving
-            else np.ones((1, *matrix.values.shape))
-            for matrix, moving in zip(matrices, moves, strict=True)
-        ]
-        drawn.append(_apply(measure, matrices, weights))
-        shares.append(share)
-    values, probabilities = np.concatenate(drawn), np.concatenate(shares)
-    centre = np.tensordot(probabilities, values, 1)
-    return np.tensordot(probabilities, (values - centre) ** 2, 1)
-
-
-def _draws_of_runs(
-    runs: int, resamples: int, rng: np.random.Generator
-) -> Iterator[tuple[Array, Array]]:
-    """Multiplicities (D, R) with their probabilities (D,), in parts that bound memory.
-
-    All there are, where these are no more than `resamples` (up to 7 runs for 2,000): exact, and
-    the same for every seed. Otherwise as many random ones.
-    """
-    if comb(2 * runs - 1, runs) <= resamples:
-        chosen = combinations_with_replacement(range(runs), runs)
-        draws = np.array([np.bincount(one, minlength=runs) for one in chosen], dtype=float)
-        shares = factorial(runs) / factorial(draws).prod(1) / float(runs) ** runs
-    else:
-        draws = _multinomial(runs, (resamples,), rng)
-        shares = np.full(resamples, 1 / resamples)
-    for first in range(0, len(draws), RESAMPLES_AT_ONCE):
-        part = slice(first, first + RESAMPLES_AT_ONCE)
-        yield draws[part], shares[part]
-
-
-def _apply(measure: Measure, matrices: Sequence[ScoreMatrix], weights: list[Array]) -> Array:
+def apply_measure(measure: Measure, matrices: Sequence[ScoreMatrix], weights: list[Array]) -> Array:
     pairs = zip(matrices, weights, strict=True)
     return measure(*(part for matrix, weight in pairs for part in (matrix.values, weight)))
 
 
 def point(measure: Measure, matrix: ScoreMatrix) -> Array:
     """`measure` of the sample alone."""
-    return _apply(measure, [matrix], [np.ones((1, *matrix.values.shape))])[0]
+    return apply_measure(measure, [matrix], [np.ones((1, *matrix.values.shape))])[0]
 
 
 def generator(seed: int, *key: str) -> np.random.Generator:
