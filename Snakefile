@@ -25,6 +25,7 @@ rule all:
     input:
         rules.headline.output,
         rules.tabulate_results.output,
+        rules.tabulate_costs.output,
         rules.plot_learning_curves.output,
         rules.plot_competition_changes.output,
         rules.plot_score_distributions.output,

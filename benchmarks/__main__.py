@@ -7,10 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import concurrency, engines, gpu_update, planning, sampling, sandbox
+from benchmarks import concurrency, coverage, engines, gpu_update, planning, sampling, sandbox
 
 BENCHMARKS = {
     "concurrency": concurrency.run,
+    "coverage": coverage.run,
     "engines": engines.run,
     "planning": planning.run,
     "sampling": sampling.run,

@@ -7,16 +7,20 @@ import tyro
 from agent.core.errors import one_line_errors
 from agent.core.timing import Stopwatch
 from agent.evaluation.comparison import compare_competitions, compare_policies
+from agent.evaluation.each_competition import measure_competitions
 from agent.evaluation.files import write_csv
 from agent.evaluation.inputs import read_scores
+from agent.evaluation.quantities import Comparison
 
 
 def main(
     scores: Path,
     resamples: int,
     seed: int,
+    planned_runs: tuple[int, ...],
     statistics: Path,
     competitions: Path,
+    each_competition: Path,
     timing: Path | None = None,
 ) -> None:
     """Compare the policies.
@@ -25,14 +29,18 @@ def main(
         scores: scores.csv, one row per evaluated episode.
         resamples: bootstrap resamples of every interval.
         seed: seed of the bootstrap.
+        planned_runs: training seeds that were begun; one without scores is counted as missing.
         statistics: table to write, one row per measure and interval.
         competitions: table to write, one row per competition.
+        each_competition: table to write, one row per competition and measure of its episodes.
         timing: file for the record of where the time went.
     """
     stopwatch = Stopwatch("compare_policies", statistics.name)
     with stopwatch.phase("analyse"):
         table = read_scores(scores)
-        write_csv(statistics, compare_policies(table, resamples, seed))
+        comparison = Comparison(table, resamples, seed, planned_runs)
+        write_csv(statistics, compare_policies(table, resamples, seed, planned_runs))
+        write_csv(each_competition, measure_competitions(comparison))
         write_csv(competitions, compare_competitions(table, resamples, seed))
     stopwatch.write(timing)
 

@@ -36,6 +36,7 @@ class EvaluationSettings:
     curve_iterations: tuple[int, ...]
     curve_episodes: int
     api_models: tuple[dict[str, Any], ...]
+    train_episodes: int
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from agent.evaluation.benchmark_measures import (
     medal,
     performance_ratios,
 )
-from agent.evaluation.comparison import interval_note
 from agent.evaluation.elo import draw_competitions, elo_ratings, with_interval
 from agent.evaluation.headline import GROUP
 from agent.evaluation.inputs import AGENTS
+from agent.evaluation.interval_worth import interval_note
 from agent.evaluation.scores import policies
 from agent.evaluation.statistics import Array, generator
 from agent.evaluation.tables import NO_VALUE, booktabs, escape, policy_label

@@ -2,88 +2,58 @@
 
 Columns of the first: `measure` of `policy` in `group`; `against` is the policy (or, for the
 generalisation gap, the group) it is compared with; `aggregate` says how the scores became one
-number; `low` and `high` bound the 95 % percentile bootstrap interval whose resampling scheme is
-`interval`; `n_runs` counts the runs of `policy`; `note` says when an interval must be doubted.
+number; `low` and `high` bound the 95 % interval whose kind is `interval`: "clustered" is the one to
+quote, for new training runs on the same competitions, the others are percentiles of a resampling
+scheme. `n_runs` counts the runs of `policy`, `n_missing_runs` those planned but not there; `note`
+says when an interval must be doubted. Rows with a `p_value` test for no difference, two-sided;
+`p_adjusted` is corrected for the comparisons of the row's `family`.
 """
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from agent.evaluation.clustered import clustered_estimate
 from agent.evaluation.inputs import AGENTS
+from agent.evaluation.multiplicity import adjust
+from agent.evaluation.quantities import (
+    STATISTICS_COLUMNS,
+    Comparison,
+    Quantity,
+    Row,
+    clustered_note,
+)
 from agent.evaluation.scores import cell_difference, groups, policies, score_matrix
 from agent.evaluation.statistics import (
     AGGREGATES,
+    PAIRED_DIFFERENCES,
     Array,
     Measure,
     Scheme,
-    ScoreMatrix,
     difference,
-    estimate,
     generator,
     iqm,
     mean,
+    performance_profile,
     probability_of_improvement,
 )
 
-STATISTICS_COLUMNS = (
-    "measure",
-    "group",
-    "policy",
-    "against",
-    "aggregate",
-    "value",
-    "low",
-    "high",
-    "interval",
-    "n_runs",
-    "n_competitions",
-    "note",
-)
 SCHEMES: tuple[Scheme, ...] = ("stratified", "runs", "data_sets")
-FEW = 5  # percentile intervals from fewer runs or data sets are known to be too narrow
-Row = dict[str, Any]
+THRESHOLDS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """What one row is about; also names the random stream of its interval."""
+def compare_policies(
+    scores: pd.DataFrame, resamples: int, seed: int, planned: tuple[int, ...] = ()
+) -> pd.DataFrame:
+    """The table of measures; `scores` must hold the policies "base" and "trained".
 
-    measure: str
-    group: str
-    policy: str
-    against: str
-    aggregate: str
-    interval: Scheme = "stratified"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The scores and how their intervals are drawn."""
-
-    scores: pd.DataFrame
-    resamples: int
-    seed: int
-
-    def row(self, quantity: Quantity, measure: Measure, *matrices: ScoreMatrix) -> Row:
-        rng = generator(self.seed, *astuple(quantity))
-        value, low, high = estimate(measure, matrices, quantity.interval, self.resamples, rng)
-        units, note = _units(quantity.interval, matrices)
-        ends = (low, high) if units > 1 else (np.nan, np.nan)
-        *subject, interval = astuple(quantity)
-        fields = (*subject, value, *ends, interval, *matrices[0].values.shape, note)
-        return dict(zip(STATISTICS_COLUMNS, fields, strict=True))
-
-
-def compare_policies(scores: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
-    """The table of measures; `scores` must hold the policies "base" and "trained"."""
+    Runs that were `planned` and are not in `scores` are counted as missing, never filled in.
+    """
     missing = [agent for agent in AGENTS if agent not in policies(scores)]
     if missing:
         raise ValueError(f"scores: no row of policy {missing[0]}; evaluate it first")
-    comparison = Comparison(scores, resamples, seed)
+    comparison = Comparison(scores, resamples, seed, planned)
     rows: list[Row] = []
     for group in groups(scores):
         present = policies(scores, group)
@@ -100,13 +70,22 @@ def compare_policies(scores: pd.DataFrame, resamples: int, seed: int) -> pd.Data
                 if other != "trained":
                     rows += _trained_against(comparison, group, other)
     rows += _generalisation_gaps(comparison)
-    return pd.DataFrame(rows, columns=list(STATISTICS_COLUMNS))
+    return adjust(pd.DataFrame(rows, columns=list(STATISTICS_COLUMNS)))
 
 
 def _scores_of(comparison: Comparison, group: str, policy: str) -> Iterator[Row]:
     matrix = score_matrix(comparison.scores, policy, group)
     for name, aggregate in AGGREGATES.items():
-        yield comparison.row(Quantity("score", group, policy, "", name), aggregate, matrix)
+        yield from comparison.rows(Quantity("score", group, policy, "", name), aggregate, matrix)
+    for threshold in THRESHOLDS:
+        above = Quantity("performance_profile", group, policy, "", f"above_{threshold}")
+        yield from comparison.rows(above, share_above(threshold), matrix, schemes=())
+
+
+def share_above(threshold: float) -> Measure:
+    """One point of the performance profile."""
+    thresholds = np.array([threshold])
+    return lambda values, weights: performance_profile(values, weights, thresholds)[:, 0]
 
 
 def _episodes_of(comparison: Comparison, group: str, agent: str) -> Iterator[Row]:
@@ -125,13 +104,13 @@ def _episodes_of(comparison: Comparison, group: str, agent: str) -> Iterator[Row
     for name in ("iqm", "mean"):
         for measure, matrix in (("first_score", first), ("last_score", last)):
             quantity = Quantity(measure, group, agent, "", name)
-            yield comparison.row(quantity, AGGREGATES[name], matrix)
+            yield from comparison.rows(quantity, AGGREGATES[name], matrix)
     later = Quantity("later_attempts_gain", group, agent, "", "mean")
-    yield comparison.row(later, mean, cell_difference(score, first))
+    yield from comparison.rows(later, mean, cell_difference(score, first))
     gap = Quantity("feedback_gap", group, agent, "", "mean")
-    yield comparison.row(gap, mean, cell_difference(feedback, score))
+    yield from comparison.rows(gap, mean, cell_difference(feedback, score))
     rate = Quantity("valid_rate", group, agent, "", "ratio")
-    yield comparison.row(rate, _ratio_to(executed.values), valid)
+    yield from comparison.rows(rate, _ratio_to(executed.values), valid)
 
 
 def _ratio_to(executed: Array) -> Measure:
@@ -153,49 +132,57 @@ def _trained_against(comparison: Comparison, group: str, other: str) -> Iterator
         ("probability_of_improvement", "mean", probability_of_improvement),
     )
     for measure, aggregate, compute in measures:
-        for scheme in SCHEMES:
-            quantity = Quantity(measure, group, "trained", other, aggregate, scheme)
-            yield comparison.row(quantity, compute, *pair)
+        quantity = Quantity(measure, group, "trained", other, aggregate)
+        yield from comparison.rows(quantity, compute, *pair, schemes=SCHEMES)
+    for aggregate, paired in PAIRED_DIFFERENCES.items():
+        quantity = Quantity("paired_difference", group, "trained", other, aggregate)
+        yield from comparison.rows(quantity, paired, *pair, schemes=())
     if other == "base":
         firsts = [score_matrix(scores, name, group, "first_score") for name in ("trained", other)]
         quantity = Quantity("first_attempt_gain", group, "trained", other, "iqm")
-        yield comparison.row(quantity, difference(iqm), *firsts)
+        yield from comparison.rows(quantity, difference(iqm), *firsts)
 
 
 def _generalisation_gaps(comparison: Comparison) -> Iterator[Row]:
-    """How much better an agent is where training could have helped it than on new data sets."""
-    for agent in AGENTS:
-        if all(agent in policies(comparison.scores, group) for group in ("train", "held_out")):
-            pair = [
-                score_matrix(comparison.scores, agent, group) for group in ("train", "held_out")
-            ]
-            quantity = Quantity("generalisation_gap", "train", agent, "held_out", "iqm")
-            yield comparison.row(quantity, difference(iqm), *pair)
+    """How much better an agent is where training could have helped it than on new data sets.
+
+    Training competitions may be easier than held-out ones, which shows in the base's gap; the gap
+    between the gains is free of that.
+    """
+    both = ("train", "held_out")
+    present = [
+        agent
+        for agent in AGENTS
+        if all(agent in policies(comparison.scores, group) for group in both)
+    ]
+    pairs = {
+        agent: [score_matrix(comparison.scores, agent, group) for group in both]
+        for agent in present
+    }
+    for agent, pair in pairs.items():
+        for aggregate in ("iqm", "mean"):
+            quantity = Quantity("generalisation_gap", "train", agent, "held_out", aggregate)
+            gap = difference(AGGREGATES[aggregate])
+            yield from comparison.rows(quantity, gap, *pair, players=(agent, agent))
+    if present == list(AGENTS):
+        quantity = Quantity("gain_gap", "train", "trained", "held_out", "iqm")
+        four = (*pairs["trained"], *pairs["base"])
+        players = ("trained", "trained", "base", "base")
+        yield from comparison.rows(quantity, _gain_gap, *four, schemes=(), players=players)
 
 
-def _units(scheme: Scheme, matrices: tuple[ScoreMatrix, ...]) -> tuple[int, str]:
-    """How many units of the first matrix are resampled, and what a reader must know about it."""
-    if scheme == "data_sets":
-        units, note = len(set(matrices[0].data_sets)), "data set"
-    else:
-        units, note = len(matrices[0].runs), "run"
-    notes = [interval_note(units, note)]
-    if scheme != "data_sets" and units > 1 and any(len(matrix.runs) == 1 for matrix in matrices):
-        notes.append("the policy compared with has one run and adds no uncertainty")
-    return units, "; ".join(filter(None, notes))
-
-
-def interval_note(units: int, unit: str) -> str:
-    if units == 1:
-        return f"one {unit}: no interval"
-    return f"only {units} {unit}s: interval probably too narrow" if units < FEW else ""
+def _gain_gap(*parts: Array) -> Array:
+    """(trained - base) on training competitions minus the same on held-out ones."""
+    trained, trained_new, base, base_new = (iqm(*parts[i : i + 2]) for i in range(0, 8, 2))
+    return (trained - base) - (trained_new - base_new)
 
 
 def compare_competitions(scores: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     """Mean score of every policy and the gain of trained over base, per competition.
 
-    `low` and `high` bound the gain (95 % percentile bootstrap over runs); a policy that did not
-    play a group has empty cells there.
+    `low` and `high` bound the gain (95 %, clustered by run), `p_value` tests for no gain and
+    `p_adjusted` is corrected for all competitions of the group. A policy that did not play a group
+    has empty cells there.
     """
     names = policies(scores)
     tables = []
@@ -208,18 +195,20 @@ def compare_competitions(scores: pd.DataFrame, resamples: int, seed: int) -> pd.
             played = name in policies(scores, group)
             table[name] = score_matrix(scores, name, group).values.mean(0) if played else np.nan
         rng = generator(seed, "competitions", group)
-        gains = estimate(_gains, [trained, base], "stratified", resamples, rng)
-        table["gain"] = gains.value
-        units, note = _units("stratified", (trained, base))
-        table["low"], table["high"] = gains[1:] if units > 1 else (np.nan, np.nan)
+        gains = clustered_estimate(_gains, [trained, base], resamples, rng)
+        table["gain"], table["p_value"] = gains.value, gains.p_value
+        table["low"], table["high"] = np.clip((gains.low, gains.high), -1.0, 1.0)
         table["probability_of_improvement"] = [
             _probability(trained.values[:, column], base.values[:, column])
             for column in range(len(table))
         ]
         table["n_runs_base"], table["n_runs_trained"] = len(base.runs), len(trained.runs)
-        tables.append(table.assign(note=note))
+        table["note"] = [clustered_note(error, (trained, base)) for error in gains.standard_error]
+        table["family"] = f"gain of trained over base on each competition, {group}"
+        tables.append(table)
     facts = scores.groupby("competition")[["data_set", "task_type"]].first().reset_index()
-    return facts.merge(pd.concat(tables, ignore_index=True), on="competition", how="right")
+    together = pd.concat(tables, ignore_index=True)
+    return facts.merge(adjust(together), on="competition", how="right")
 
 
 def _gains(x: Array, x_weights: Array, y: Array, y_weights: Array) -> Array:

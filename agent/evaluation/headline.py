@@ -9,6 +9,7 @@ import pandas as pd
 from agent.evaluation.inputs import AGENTS
 
 GROUP = "held_out"
+LEVEL = 0.05  # of the tests, two-sided
 POOL_YARDSTICKS = ("best_fixed_program", "fixed_portfolio", "random_program")
 
 
@@ -20,8 +21,10 @@ def headline(
 ) -> dict[str, Any]:
     """The headline of a study on its held-out competitions; scores are IQMs.
 
-    `gain_ci` resamples runs within each competition (rliable), `gain_ci_by_run` whole training
-    runs, `gain_ci_by_data_set` whole data sets. An interval that cannot be had is [null, null].
+    Intervals are clustered by run: for new training runs on the same competitions. For comparison
+    `gain_ci_within_competitions` has percentiles of runs drawn again within each competition
+    (rliable), `gain_ci_by_run` of whole runs, `gain_ci_by_data_set` of whole data sets. An interval
+    that cannot be had is [null, null]; `gain_p_value` is corrected for `n_comparisons`.
     """
     return (
         _gains(statistics, competitions[competitions["group"] == GROUP])
@@ -39,26 +42,58 @@ def headline(
 
 def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
     gain = {
-        scheme: statistics_row(statistics, "gain", "trained", "base", interval=scheme)
-        for scheme in ("stratified", "runs", "data_sets")
+        interval: statistics_row(statistics, "gain", "trained", "base", interval=interval)
+        for interval in ("clustered", "stratified", "runs", "data_sets")
     }
+    main = gain["clustered"]
     improvement = statistics_row(
         statistics, "probability_of_improvement", "trained", "base", "mean"
     )
     return {
-        "n_seeds": int(gain["stratified"]["n_runs"]),
+        "n_seeds": int(main["n_runs"]),
+        "n_missing_seeds": int(main["n_missing_runs"]),
         "n_competitions": len(played),
         "n_data_sets": int(played["data_set"].nunique()),
         "n_improved_competitions": int((played["gain"] > 0).sum()),
         **{f"iqm_{agent}": _value(statistics, "score", agent) for agent in AGENTS},
-        "gain": float(gain["stratified"]["value"]),
-        "gain_ci": _interval(gain["stratified"]),
+        "gain": float(main["value"]),
+        "gain_ci": _interval(main),
+        "gain_p_value": _number(main["p_adjusted"]),
+        "n_comparisons": int((statistics["family"] == main["family"]).sum()),
+        "improvement_shown": bool(main["p_adjusted"] < LEVEL and main["value"] > 0),
+        "gain_ci_within_competitions": _interval(gain["stratified"]),
         "gain_ci_by_run": _interval(gain["runs"]),
         "gain_ci_by_data_set": _interval(gain["data_sets"]),
-        "interval_note": _notes(gain.values()),
+        "interval_note": _notes([main]),
         "probability_of_improvement": float(improvement["value"]),
         "probability_of_improvement_ci": _interval(improvement),
+        **_generalisation(statistics),
     }
+
+
+def _generalisation(statistics: pd.DataFrame) -> dict[str, Any]:
+    """How much is lost from feedback to final half, and from training to held-out competitions.
+
+    The latter is None where the study does not evaluate on training competitions.
+    """
+    numbers: dict[str, Any] = {}
+    for agent in AGENTS:
+        feedback = statistics_row(statistics, "feedback_gap", agent, aggregate="mean")
+        numbers[f"feedback_gap_{agent}"] = float(feedback["value"])
+        numbers[f"feedback_gap_{agent}_ci"] = _interval(feedback)
+    gaps = (
+        ("generalisation_gap_base", "generalisation_gap", "base"),
+        ("generalisation_gap_trained", "generalisation_gap", "trained"),
+        ("gain_gap", "gain_gap", "trained"),
+    )
+    known = "gain_gap" in set(statistics["measure"])
+    for name, measure, agent in gaps:
+        row = (
+            statistics_row(statistics, measure, agent, "held_out", group="train") if known else None
+        )
+        numbers[name] = None if row is None else float(row["value"])
+        numbers[f"{name}_ci"] = [None, None] if row is None else _interval(row)
+    return numbers
 
 
 def _yardsticks(statistics: pd.DataFrame) -> dict[str, Any]:
@@ -67,15 +102,23 @@ def _yardsticks(statistics: pd.DataFrame) -> dict[str, Any]:
     for name in ("base_best_of_n", "dummy"):
         if name not in iqm:
             raise ValueError(f"statistics: yardstick {name} is missing in {GROUP}; evaluate it")
-    over_fixed: dict[str, Any] = {"value": None, "ci": None}
+    over_fixed: dict[str, Any] = dict.fromkeys(("value", "ci", "ci_by_run", "p_value"))
     if "best_fixed_program" in iqm:
-        row = statistics_row(statistics, "gain", "trained", "best_fixed_program", interval="runs")
-        over_fixed = {"value": float(row["value"]), "ci": _interval(row)}
+        pair = ("gain", "trained", "best_fixed_program")
+        row = statistics_row(statistics, *pair)
+        over_fixed = {
+            "value": float(row["value"]),
+            "ci": _interval(row),
+            "ci_by_run": _interval(statistics_row(statistics, *pair, interval="runs")),
+            "p_value": _number(row["p_adjusted"]),
+        }
     return {
         "best_of_n_base": iqm["base_best_of_n"],
         **{name: iqm.get(name) for name in (*POOL_YARDSTICKS, "dummy")},
         "gain_over_best_fixed_program": over_fixed["value"],
-        "gain_over_best_fixed_program_ci_by_run": over_fixed["ci"],
+        "gain_over_best_fixed_program_ci": over_fixed["ci"],
+        "gain_over_best_fixed_program_ci_by_run": over_fixed["ci_by_run"],
+        "gain_over_best_fixed_program_p_value": over_fixed["p_value"],
     }
 
 
@@ -113,7 +156,7 @@ def statistics_row(
     policy: str,
     against: str = "",
     aggregate: str = "iqm",
-    interval: str = "stratified",
+    interval: str = "clustered",
     group: str = GROUP,
 ) -> pd.Series:
     """The one row with these properties."""
@@ -146,6 +189,10 @@ def _interval(row: pd.Series) -> list[float | None]:
     return [None if math.isnan(row[end]) else float(row[end]) for end in ("low", "high")]
 
 
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
 def _notes(rows: Iterable[pd.Series]) -> str:
     """What the rows say against their own intervals, each remark once."""
     notes = [row["note"] for row in rows if pd.notna(row["note"])]  # read back, "" is missing
@@ -157,14 +204,17 @@ def describe(numbers: dict[str, Any]) -> str:
     n = numbers
     return "\n".join(
         [
-            f"{n['n_seeds']} training runs, {n['n_competitions']} held-out competitions from "
-            f"{n['n_data_sets']} data sets (IQM of position scores, 95 % intervals)",
+            f"{n['n_seeds']} training runs"
+            + (f" ({n['n_missing_seeds']} more begun and missing)" if n["n_missing_seeds"] else "")
+            + f", {n['n_competitions']} held-out competitions from {n['n_data_sets']} data sets "
+            "(IQM of position scores, 95 % intervals)",
             f"base {n['iqm_base']:.3f} -> trained {n['iqm_trained']:.3f}; "
             f"{n['n_improved_competitions']} of {n['n_competitions']} competitions improved",
-            f"gain {n['gain']:+.3f} {_brackets(n['gain_ci'])} over runs within competitions, "
-            f"{_brackets(n['gain_ci_by_run'])} over whole runs, "
-            f"{_brackets(n['gain_ci_by_data_set'])} over data sets"
-            + (f" ({n['interval_note']})" if n["interval_note"] else ""),
+            f"gain {n['gain']:+.3f} {_brackets(n['gain_ci'])} for new runs on these competitions"
+            + (f" ({n['interval_note']})" if n["interval_note"] else "")
+            + f"; over data sets {_brackets(n['gain_ci_by_data_set'])}",
+            f"improvement over the base {'shown' if n['improvement_shown'] else 'NOT shown'}: "
+            f"{_p_value(n['gain_p_value'])}, corrected for {n['n_comparisons']} comparisons (Holm)",
             f"probability of improvement {n['probability_of_improvement']:.3f} "
             f"{_brackets(n['probability_of_improvement_ci'])}",
             f"first attempt {n['first_attempt_base']:.3f} -> {n['first_attempt_trained']:.3f}; "
@@ -178,6 +228,7 @@ def describe(numbers: dict[str, Any]) -> str:
                 if n[name] is not None
             ),
             *_against_fixed(n),
+            *_gaps(n),
             f"sandbox: {n['sandbox']}; hack attempts per 1,000 actions "
             f"{n['hack_attempts_per_1000_actions_base']:.1f} -> "
             f"{n['hack_attempts_per_1000_actions_trained']:.1f}",
@@ -189,20 +240,41 @@ def describe(numbers: dict[str, Any]) -> str:
 
 
 def _against_fixed(n: dict[str, Any]) -> list[str]:
-    gain, margin = n["gain_over_best_fixed_program"], n["gain_over_best_fixed_program_ci_by_run"]
+    gain, margin = n["gain_over_best_fixed_program"], n["gain_over_best_fixed_program_ci"]
     if gain is None:
         return []
+    p_value = n["gain_over_best_fixed_program_p_value"]
     return [
-        f"trained {_verdict(margin, gain)} the best fixed program "
-        f"({gain:+.3f} {_brackets(margin)} over whole runs)"
+        f"trained {_verdict(p_value, gain)} the best fixed program in IQM "
+        f"({gain:+.3f} {_brackets(margin)}, {_p_value(p_value)})"
     ]
 
 
-def _verdict(interval: list[float | None], value: float) -> str:
-    low, high = (value if end is None else end for end in interval)
-    if low > 0:
-        return "beats"
-    return "does NOT beat" if high < 0 else "does not clearly beat"
+def _gaps(n: dict[str, Any]) -> list[str]:
+    """What is lost on answers and competitions that training has not seen."""
+    gaps = [
+        f"feedback half above final half: base {n['feedback_gap_base']:+.3f}, trained "
+        f"{n['feedback_gap_trained']:+.3f} {_brackets(n['feedback_gap_trained_ci'])}"
+    ]
+    if n["gain_gap"] is not None:
+        gaps.append(
+            f"training above held-out competitions: base {n['generalisation_gap_base']:+.3f}, "
+            f"trained {n['generalisation_gap_trained']:+.3f}; the gain by {n['gain_gap']:+.3f} "
+            f"{_brackets(n['gain_gap_ci'])}"
+        )
+    return gaps
+
+
+def _verdict(p_value: float | None, value: float) -> str:
+    if p_value is None or p_value >= LEVEL:
+        return "does not clearly beat"
+    return "beats" if value > 0 else "does NOT beat"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "no p-value"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _brackets(interval: list[float | None]) -> str:

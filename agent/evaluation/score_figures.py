@@ -184,6 +184,7 @@ def _draw_aggregates(axes: Axes, statistics: pd.DataFrame) -> None:
         (statistics["measure"] == "score")
         & (statistics["group"] == GROUP)
         & (statistics["aggregate"] == "iqm")
+        & (statistics["interval"] == "clustered")
     ].sort_values(["value", "policy"])
     for height, (_, row) in enumerate(rows.iterrows()):
         colour = colour_of(row["policy"])
@@ -202,4 +203,4 @@ def _draw_aggregates(axes: Axes, statistics: pd.DataFrame) -> None:
     axes.tick_params("y", length=0)
     axes.grid(axis="y", visible=False)
     axes.set(xlim=(0, 1.02), ylim=(-0.5, len(rows) - 0.3), xlabel="Position score")
-    title_with_note(axes, "Interquartile mean", "95 % interval over runs within competitions")
+    title_with_note(axes, "Interquartile mean", "95 % interval for new runs")

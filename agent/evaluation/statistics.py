@@ -52,14 +52,14 @@ def mean(values: Array, weights: Array) -> Array:
 
 def iqm(values: Array, weights: Array) -> Array:
     """Interquartile mean: the mean without the lowest and the highest 25 % of all R * C scores."""
-    return _trimmed_mean(values.ravel(), weights.reshape(len(weights), -1), lambda n: n // 4)
+    return trimmed_mean(values.ravel(), weights.reshape(len(weights), -1), lambda n: n // 4)
 
 
 def median(values: Array, weights: Array) -> Array:
     """Median over competitions of the mean over runs."""
     repeats = weights.sum(1)  # (B, C)
     means = _divide((values * weights).sum(1), repeats)
-    return _trimmed_mean(means, repeats // len(values), lambda n: (n - 1) // 2)
+    return trimmed_mean(means, repeats // len(values), lambda n: (n - 1) // 2)
 
 
 def optimality_gap(values: Array, weights: Array) -> Array:
@@ -75,15 +75,18 @@ AGGREGATES: dict[str, Measure] = {
 }
 
 
-def _trimmed_mean(values: Array, weights: Array, cut: Callable[[Array], Array]) -> Array:
+def trimmed_mean(values: Array, weights: Array, cut: Callable[[Array], Array]) -> Array:
     """Mean of the weighted `values` without the `cut(total weight)` lowest and highest.
 
     values (N,) or (B, N); weights (B, N). With whole weights this equals repeating each value as
     often as its weight says and trimming the sorted list.
     """
-    order = np.broadcast_to(np.argsort(values, axis=-1, kind="stable"), weights.shape)
-    ordered = np.take_along_axis(np.broadcast_to(values, weights.shape), order, -1)
-    upper = np.cumsum(np.take_along_axis(weights, order, -1), axis=-1)
+    order = np.argsort(values, axis=-1, kind="stable")
+    if values.ndim == 1:  # the same order for all resamples
+        ordered, weights = values[order], weights[:, order]
+    else:
+        ordered, weights = (np.take_along_axis(part, order, -1) for part in (values, weights))
+    upper = np.cumsum(weights, axis=-1)
     lower = np.concatenate([np.zeros((len(upper), 1)), upper[:, :-1]], axis=-1)
     total = upper[:, -1:]
     trimmed = cut(total)
@@ -99,6 +102,27 @@ def _divide(numerator: Array, denominator: Array) -> Array:
 def difference(measure: Measure) -> Measure:
     """`measure` of the first policy minus `measure` of the second."""
     return lambda x, x_weights, y, y_weights: measure(x, x_weights) - measure(y, y_weights)
+
+
+def _paired_difference(cut: Callable[[Array], Array]) -> Measure:
+    """Trimmed mean of the differences, competition by competition, of the means over runs."""
+
+    def paired(x: Array, x_weights: Array, y: Array, y_weights: Array) -> Array:
+        means = [
+            _divide((values * weights).sum(1), weights.sum(1))
+            for values, weights in ((x, x_weights), (y, y_weights))
+        ]
+        gains = means[0] - means[1]  # (B, C)
+        return trimmed_mean(gains, np.ones_like(gains), cut)
+
+    return paired
+
+
+PAIRED_DIFFERENCES: dict[str, Measure] = {
+    "iqm": _paired_difference(lambda n: n // 4),
+    "mean": _paired_difference(lambda n: 0 * n),
+    "median": _paired_difference(lambda n: (n - 1) // 2),
+}
 
 
 def probability_of_improvement(x: Array, x_weights: Array, y: Array, y_weights: Array) -> Array:
@@ -127,20 +151,20 @@ def draw(
     """
     if scheme == "data_sets":
         names, data_set = np.unique(np.array(matrices[0].data_sets), return_inverse=True)
-        counts = _multinomial(len(names), (size,), rng)[:, None, data_set]
+        counts = multinomial(len(names), (size,), rng)[:, None, data_set]
         return [np.repeat(counts, len(matrix.runs), axis=1) for matrix in matrices]
     weights = []
     for matrix in matrices:
         runs, competitions = matrix.values.shape
         if scheme == "stratified":
-            counts = _multinomial(runs, (size, competitions), rng).transpose(0, 2, 1)
+            counts = multinomial(runs, (size, competitions), rng).transpose(0, 2, 1)
         else:
-            counts = np.repeat(_multinomial(runs, (size,), rng)[:, :, None], competitions, axis=2)
+            counts = np.repeat(multinomial(runs, (size,), rng)[:, :, None], competitions, axis=2)
         weights.append(counts)
     return weights
 
 
-def _multinomial(units: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def multinomial(units: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """How often each unit is drawn in `units` draws with replacement, (*shape, units)."""
     return rng.multinomial(units, np.full(units, 1 / units), shape).astype(np.float64)
 
@@ -158,19 +182,19 @@ def estimate(
     sample = [np.ones((1, *matrix.values.shape)) for matrix in matrices]
     full, rest = divmod(resamples, RESAMPLES_AT_ONCE)
     sizes = [RESAMPLES_AT_ONCE] * full + [rest] * (rest > 0)
-    drawn = [_apply(measure, matrices, draw(scheme, matrices, size, rng)) for size in sizes]
+    drawn = [apply_measure(measure, matrices, draw(scheme, matrices, size, rng)) for size in sizes]
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
-    return Estimate(_apply(measure, matrices, sample)[0], low, high)
+    return Estimate(apply_measure(measure, matrices, sample)[0], low, high)
 
 
-def _apply(measure: Measure, matrices: Sequence[ScoreMatrix], weights: list[Array]) -> Array:
+def apply_measure(measure: Measure, matrices: Sequence[ScoreMatrix], weights: list[Array]) -> Array:
     pairs = zip(matrices, weights, strict=True)
     return measure(*(part for matrix, weight in pairs for part in (matrix.values, weight)))
 
 
 def point(measure: Measure, matrix: ScoreMatrix) -> Array:
     """`measure` of the sample alone."""
-    return _apply(measure, [matrix], [np.ones((1, *matrix.values.shape))])[0]
+    return apply_measure(measure, [matrix], [np.ones((1, *matrix.values.shape))])[0]
 
 
 def generator(seed: int, *key: str) -> np.random.Generator:

@@ -18,8 +18,17 @@ RESULTS_HEADER = (
     "Valid",
     r"Gain of trained [95\,\% CI]",
     "P(improvement)",
+    "$p$ (Holm)",
 )
-COMPETITIONS_HEADER = ("Competition", "Task", "Base", "Trained", r"Gain [95\,\% CI]", "P(impr.)")
+COMPETITIONS_HEADER = (
+    "Competition",
+    "Task",
+    "Base",
+    "Trained",
+    r"Gain [95\,\% CI]",
+    "P(impr.)",
+    "$p$ (Holm)",
+)
 NO_VALUE = "--"
 
 
@@ -34,6 +43,7 @@ def _policy_row(statistics: pd.DataFrame, policy: str) -> dict[str, object]:
     row = {
         "policy": policy,
         "n_runs": int(iqm["n_runs"]),
+        "n_missing_runs": int(iqm["n_missing_runs"]),
         "n_competitions": int(iqm["n_competitions"]),
         **_ends("iqm", iqm),
         "mean": statistics_row(statistics, "score", policy, aggregate="mean")["value"],
@@ -53,6 +63,11 @@ def _policy_row(statistics: pd.DataFrame, policy: str) -> dict[str, object]:
             row |= dict.fromkeys((measure, f"{measure}_low", f"{measure}_high"), np.nan)
         else:
             row |= _ends(measure, statistics_row(statistics, measure, "trained", policy, aggregate))
+    row["gain_p_adjusted"] = np.nan
+    row["note"] = iqm["note"]
+    if policy != "trained":
+        gain = statistics_row(statistics, "gain", "trained", policy)
+        row |= {"gain_p_adjusted": gain["p_adjusted"], "note": gain["note"]}
     return row
 
 
@@ -64,16 +79,27 @@ def results_latex(results: pd.DataFrame) -> str:
     rows = [
         (
             policy_label(row["policy"]),
-            str(row["n_runs"]),
+            _runs(row["n_runs"], row["n_missing_runs"]),
             _with_interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
             *(_number(row[column]) for column in ("mean", "first_score", "last_score")),
             _number(row["valid_rate"]),
             _with_interval(row["gain"], row["gain_low"], row["gain_high"], sign=True),
             _number(row["probability_of_improvement"]),
+            _p_value(row["gain_p_adjusted"]),
         )
         for _, row in results.iterrows()
     ]
-    return booktabs(RESULTS_HEADER, rows, "lrlrrrrlr")
+    return booktabs(RESULTS_HEADER, rows, "lrlrrrrlrr", _worth(results, "trained"))
+
+
+def _runs(present: int, missing: int) -> str:
+    return f"{present} of {present + missing}" if missing else str(present)
+
+
+def _worth(results: pd.DataFrame, policy: str) -> str:
+    """What the intervals are worth, as the row of the policy says it; "" for nothing to say."""
+    notes = results.loc[results["policy"] == policy, "note"].dropna()
+    return f"Intervals: {notes.iloc[0]}." if len(notes) and notes.iloc[0] else ""
 
 
 def competitions_latex(competitions: pd.DataFrame) -> str:
@@ -88,17 +114,24 @@ def competitions_latex(competitions: pd.DataFrame) -> str:
             _number(row["trained"]),
             _with_interval(row["gain"], row["low"], row["high"], sign=True),
             _number(row["probability_of_improvement"]),
+            _p_value(row["p_adjusted"]),
         )
         for _, row in ordered.iterrows()
     ]
-    return booktabs(COMPETITIONS_HEADER, rows, "llrrlr")
+    return booktabs(COMPETITIONS_HEADER, rows, "llrrlrr")
 
 
-def booktabs(header: Sequence[str], rows: Sequence[Sequence[str]], columns: str) -> str:
+def booktabs(
+    header: Sequence[str], rows: Sequence[Sequence[str]], columns: str, note: str = ""
+) -> str:
     """A tabular environment, to be \\input into a table; needs only the booktabs package."""
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line(header), r"\midrule"]
     lines += [_line(row) for row in rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    lines.append(r"\bottomrule")
+    if note:
+        spanning = rf"\multicolumn{{{len(header)}}}{{l}}{{\footnotesize {escape(note)}}}"
+        lines.append(_line([spanning]))
+    return "\n".join([*lines, r"\end{tabular}", ""])
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -122,6 +155,10 @@ def _number(value: float, sign: bool = False) -> str:
     if pd.isna(value):
         return NO_VALUE
     return f"${value:+.3f}$" if sign else f"{value:.3f}"
+
+
+def _p_value(value: float) -> str:
+    return "$<0.001$" if value < 0.001 else _number(value)
 
 
 def _with_interval(value: float, low: float, high: float, sign: bool = False) -> str:

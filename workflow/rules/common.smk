@@ -256,6 +256,8 @@ def evaluated_policy(wildcards):
 
 def evaluation_episodes(wildcards):
     """Per competition: the whole number for base and final policy, fewer along the curve."""
+    if wildcards.group == "train":
+        return config["evaluation"]["train_episodes"]
     whole = int(wildcards.iteration) in (0, ITERATIONS[-1])
     return config["evaluation"]["episodes" if whole else "curve_episodes"]
 
@@ -265,12 +267,12 @@ def sampling_seed(wildcards):
     return 1000 + int(wildcards.seed)
 
 
+def held_out_folders(iteration):
+    return expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteration=iteration)
+
+
 def held_out_scores(iteration):
-    return expand(
-        f"{STUDY}/evaluation/{STEP}/held_out/scores.csv",
-        seed=SEEDS,
-        iteration=iteration,
-    )
+    return [f"{folder}/scores.csv" for folder in held_out_folders(iteration)]
 
 
 def image_needed(family):

@@ -1,4 +1,7 @@
 EVALUATIONS = expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteration=EVALUATED)
+# For the generalisation gap, base and final policy also play what was trained on.
+ON_TRAIN = [0, ITERATIONS[-1]] if config["evaluation"]["train_episodes"] else []
+TRAIN_EVALUATIONS = expand(f"{STUDY}/evaluation/{STEP}/train", seed=SEEDS, iteration=ON_TRAIN)
 # By its path: where a rule refers to another one's output, Snakemake compares every input with all.
 YARDSTICKS = f"{STUDY}/evaluation/yardsticks.csv"
 
@@ -123,8 +126,8 @@ rule evaluate_api_model:
 rule collect_scores:
     """Gather all scores and all turns of the study into two tables."""
     input:
-        scores=expand("{folder}/scores.csv", folder=EVALUATIONS),
-        turns=expand("{folder}/turns.csv", folder=EVALUATIONS),
+        scores=expand("{folder}/scores.csv", folder=EVALUATIONS + TRAIN_EVALUATIONS),
+        turns=expand("{folder}/turns.csv", folder=EVALUATIONS + TRAIN_EVALUATIONS),
         shards=expand(
             f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
             seed=SEEDS,

@@ -1,8 +1,16 @@
 METRICS = expand(f"{STUDY}/{STEP}/metrics.json", seed=SEEDS, iteration=ITERATIONS)
 BOOTSTRAP = f"--resamples {config['statistics']['resamples']} --seed {config['statistics']['seed']}"
+PLANNED = sorted({*SEEDS, *config["statistics"]["lost_seeds"]})
+COVERAGE = "agent/evaluation/coverage.csv"
 STYLE = "agent/evaluation/house.mplstyle"
 PAGE = sorted(map(str, Path("agent/browser/page").iterdir()))
 
+TRAINING_JOBS = expand(
+    f"{STUDY}/timing/{STEP}/{{job}}.json",
+    seed=SEEDS,
+    iteration=ITERATIONS,
+    job=["train_rl", *(f"shard{shard}" for shard in SHARDS)],
+)
 # The jobs whose time is summed up: everything before the sum itself.
 WORK = [
     *expand(
@@ -10,18 +18,14 @@ WORK = [
         name=names("train") + names("held_out"),
     ),
     f"{STUDY}/timing/base_model.json",
-    *expand(
-        f"{STUDY}/timing/{STEP}/{{job}}.json",
-        seed=SEEDS,
-        iteration=ITERATIONS,
-        job=["train_rl", *(f"shard{shard}" for shard in SHARDS)],
-    ),
+    *TRAINING_JOBS,
     *expand(
         f"{STUDY}/timing/{STEP}/weigh_competitions.json",
         seed=SEEDS,
         iteration=filter(is_weighed, ITERATIONS),
     ),
     *expand(f"{STUDY}/timing/{STEP}/evaluate_held_out.json", seed=SEEDS, iteration=EVALUATED),
+    *expand(f"{STUDY}/timing/{STEP}/evaluate_train.json", seed=SEEDS, iteration=ON_TRAIN),
     f"{STUDY}/timing/evaluate_yardsticks.json",
     f"{STUDY}/timing/collect_scores.json",
 ]
@@ -47,6 +51,7 @@ rule compare_policies:
     output:
         statistics=table("statistics", f"{STUDY}/statistics.csv"),
         competitions=table("competitions_table", f"{STUDY}/competitions.csv"),
+        each=table("competition_statistics", f"{STUDY}/competition_statistics.csv"),
         timing=f"{STUDY}/timing/compare_policies.json",
     log:
         f"{STUDY}/logs/compare_policies.log",
@@ -58,11 +63,40 @@ rule compare_policies:
         **LIGHT,
     params:
         bootstrap=BOOTSTRAP,
-        code=fingerprint("compare_policies"),
+        planned=PLANNED,
+        code=fingerprint("compare_policies", COVERAGE),
     shell:
         "python scripts/compare_policies.py --scores {input.scores} {params.bootstrap} "
-        "--statistics {output.statistics} --competitions {output.competitions} "
+        "--planned-runs {params.planned} --statistics {output.statistics} "
+        "--competitions {output.competitions} --each-competition {output.each} "
         "--timing {output.timing} > {log} 2>&1"
+
+
+rule tabulate_costs:
+    """Put what scores and training cost, in tokens and seconds, beside what they brought."""
+    input:
+        scores=rules.collect_scores.output.scores,
+        base=expand("{folder}/episodes.parquet", folder=held_out_folders(0)),
+        trained=expand("{folder}/episodes.parquet", folder=held_out_folders(ITERATIONS[-1])),
+        shards=rules.collect_scores.input.shards,
+        jobs=TRAINING_JOBS,
+        image=image_needed("analysis"),
+    output:
+        table("costs", f"{STUDY}/timing/costs.csv"),
+    log:
+        f"{STUDY}/logs/tabulate_costs.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        code=fingerprint("tabulate_costs"),
+    shell:
+        "python scripts/tabulate_costs.py --scores {input.scores} --base {input.base} "
+        "--trained {input.trained} --shards {input.shards} --jobs {input.jobs} "
+        "--output {output} > {log} 2>&1"
 
 
 rule tabulate_results:

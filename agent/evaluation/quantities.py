@@ -1,0 +1,177 @@
+"""One measured quantity as rows of the table of measures: with every kind of interval it has."""
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from agent.evaluation.clustered import clustered_estimate
+from agent.evaluation.inputs import AGENTS
+from agent.evaluation.interval_worth import interval_note, runs_note
+from agent.evaluation.statistics import (
+    Array,
+    Measure,
+    Scheme,
+    ScoreMatrix,
+    estimate,
+    generator,
+)
+
+STATISTICS_COLUMNS = (
+    "measure",
+    "group",
+    "policy",
+    "against",
+    "aggregate",
+    "value",
+    "low",
+    "high",
+    "interval",
+    "n_runs",
+    "n_competitions",
+    "note",
+    "standard_error",
+    "degrees_of_freedom",
+    "p_value",
+    "p_adjusted",
+    "family",
+    "n_missing_runs",
+)
+# Measures that compare, and their value where nothing differs; all others lie in [0, 1].
+NULLS = {
+    "gain": 0.0,
+    "first_attempt_gain": 0.0,
+    "later_attempts_gain": 0.0,
+    "paired_difference": 0.0,
+    "feedback_gap": 0.0,
+    "generalisation_gap": 0.0,
+    "gain_gap": 0.0,
+    "probability_of_improvement": 0.5,
+}
+SHARES = ("performance_profile", "valid_rate", "probability_of_improvement")
+CORRECTED = ("gain", "paired_difference", "probability_of_improvement")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What one row is about; also names the random stream of its interval."""
+
+    measure: str
+    group: str
+    policy: str
+    against: str
+    aggregate: str
+    interval: Scheme | Literal["clustered"] = "stratified"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The scores and how their intervals are drawn; `planned` runs are missed if not there."""
+
+    scores: pd.DataFrame
+    resamples: int
+    seed: int
+    planned: tuple[int, ...] = ()
+
+    def rows(
+        self,
+        quantity: Quantity,
+        measure: Measure,
+        *matrices: ScoreMatrix,
+        schemes: tuple[Scheme, ...] = ("stratified",),
+        players: tuple[str, ...] = (),
+    ) -> Iterator[Row]:
+        """The quantity with each of its intervals, the one to quote first."""
+        yield self._clustered(replace(quantity, interval="clustered"), measure, matrices, players)
+        for scheme in schemes:
+            yield self._percentiles(replace(quantity, interval=scheme), scheme, measure, matrices)
+
+    def _percentiles(
+        self,
+        quantity: Quantity,
+        scheme: Scheme,
+        measure: Measure,
+        matrices: tuple[ScoreMatrix, ...],
+    ) -> Row:
+        rng = generator(self.seed, *astuple(quantity))
+        value, low, high = estimate(measure, matrices, scheme, self.resamples, rng)
+        units, note = _units(scheme, matrices)
+        ends = (low, high) if units > 1 else (np.nan, np.nan)
+        return self._row(quantity, value, ends, matrices, note)
+
+    def _clustered(
+        self,
+        quantity: Quantity,
+        measure: Measure,
+        matrices: tuple[ScoreMatrix, ...],
+        players: tuple[str, ...],
+    ) -> Row:
+        null = NULLS.get(quantity.measure)
+        rng = generator(self.seed, *astuple(quantity))
+        found = clustered_estimate(
+            measure,
+            matrices,
+            self.resamples,
+            rng,
+            players,
+            null or 0.0,
+            of_share=quantity.measure in SHARES,
+        )
+        lowest = 0.0 if null is None else -1.0
+        ends = tuple(float(end) for end in np.clip((found.low, found.high), lowest, 1.0))
+        note = clustered_note(found.standard_error, matrices)
+        row = self._row(quantity, found.value, ends, matrices, note)
+        row["standard_error"] = float(found.standard_error)
+        row["degrees_of_freedom"] = float(found.degrees_of_freedom)
+        row["p_value"] = np.nan if null is None else float(found.p_value)
+        if quantity.measure in CORRECTED:
+            named = f"{quantity.measure} ({quantity.aggregate}) of {quantity.policy}"
+            row["family"] = f"{named} over each other policy, {quantity.group}"
+        return row
+
+    def _row(
+        self,
+        quantity: Quantity,
+        value: Array,
+        ends: tuple[float, ...],
+        matrices: tuple[ScoreMatrix, ...],
+        note: str,
+    ) -> Row:
+        missing = self.missing_runs(quantity.policy, matrices[0])
+        if missing:
+            named = ", ".join(map(str, missing))
+            note = "; ".join(filter(None, (note, f"missing: run {named}")))
+        *subject, interval = astuple(quantity)
+        tested = (np.nan, np.nan, np.nan, np.nan, "")
+        fields = (*subject, value, *ends, interval, *matrices[0].values.shape, note)
+        return dict(zip(STATISTICS_COLUMNS, (*fields, *tested, len(missing)), strict=True))
+
+    def missing_runs(self, policy: str, matrix: ScoreMatrix) -> list[int]:
+        """Planned runs that an agent lacks; yardsticks have none of their own."""
+        return sorted(set(self.planned) - set(matrix.runs)) if policy in AGENTS else []
+
+
+def clustered_note(standard_error: Array, matrices: tuple[ScoreMatrix, ...]) -> str:
+    """What a reader must know about a clustered interval of two policies or one."""
+    runs = len(matrices[0].runs)
+    notes = [runs_note(runs, "clustered"), _fixed_note(runs, matrices)]
+    if runs > 1 and np.isnan(standard_error).any():
+        notes = ["all runs are equal: no interval"]
+    return "; ".join(filter(None, notes))
+
+
+def _units(scheme: Scheme, matrices: tuple[ScoreMatrix, ...]) -> tuple[int, str]:
+    """How many units of the first matrix are resampled, and what a reader must know about it."""
+    if scheme == "data_sets":
+        units = len(set(matrices[0].data_sets))
+        return units, interval_note(units, "data set")
+    runs = len(matrices[0].runs)
+    return runs, "; ".join(filter(None, (runs_note(runs, scheme), _fixed_note(runs, matrices))))
+
+
+def _fixed_note(runs: int, matrices: tuple[ScoreMatrix, ...]) -> str:
+    fixed = runs > 1 and any(len(matrix.runs) == 1 for matrix in matrices)
+    return "the policy compared with has one run and adds no uncertainty" if fixed else ""
