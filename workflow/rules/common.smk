@@ -35,6 +35,21 @@ MLE_DOJO = config["mle_dojo"] or dict.fromkeys(
     ("checkout", "repository", "commit", "archives", "drop_leaking_columns"), ""
 )
 GROUP_OF = COMPETITIONS.set_index("competition")["group"]
+# What judges submissions and is not shown to who makes them: when it changes, what was played stays
+# and is graded again.
+JUDGING = (
+    "agent/competitions/halves.py",
+    "agent/competitions/metrics.py",
+    "agent/core/position.py",
+    "agent/wrappers/mledojo_metrics.py",
+)
+# What makes the public files: a parameter of the jobs that play and start from them.
+PREPARATION = [
+    fingerprint("prepare_competition", without=JUDGING),
+    fingerprint("prepare_mle_dojo_competition", without=JUDGING) if BENCHMARK else "",
+    str(MLE_DOJO["commit"]),
+    str(MLE_DOJO["drop_leaking_columns"]),
+]
 CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 
 
@@ -159,6 +174,10 @@ def evaluated_names(wildcards):
 
 
 def evaluated_competitions(wildcards):
+    return ancient(prepared(wildcards.group))
+
+
+def graded_competitions(wildcards):
     return prepared(wildcards.group)
 
 

@@ -207,6 +207,12 @@ def _mle_dojo_problems(config: Config) -> Iterator[Problem]:
             ("environment", "scoring"),
             f"{environment['scoring']} cannot be had from MLE-Dojo's engine: set it to upstream",
         )
+    if environment["scoring"] == "upstream" != config["evaluation"]["scoring"]:
+        yield (
+            ("evaluation", "scoring"),
+            "halves cannot judge agents that were told of all answers: set it to upstream, as "
+            "environment.scoring is",
+        )
     embedded = {board.stem for board in LEADERBOARDS.glob("*.csv")}
     known = set(pd.read_csv(CATALOGUE)["slug"])
     for name in pd.read_csv(path, sep="\t", comment="#")["competition"]:

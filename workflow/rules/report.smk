@@ -16,7 +16,12 @@ WORK = [
         iteration=ITERATIONS,
         job=["train_rl", *(f"shard{shard}" for shard in SHARDS)],
     ),
-    *expand(f"{STUDY}/timing/{STEP}/evaluate_held_out.json", seed=SEEDS, iteration=EVALUATED),
+    *expand(
+        f"{STUDY}/timing/{STEP}/{{job}}_held_out.json",
+        seed=SEEDS,
+        iteration=EVALUATED,
+        job=["evaluate", "grade"],
+    ),
     f"{STUDY}/timing/evaluate_yardsticks.json",
     f"{STUDY}/timing/collect_scores.json",
 ]

@@ -1,3 +1,6 @@
+BOARDS = [f"config/leaderboards/{name}.csv" for name in names("train") if name in EMBEDDED]
+
+
 localrules:
     publish_metrics,
 
@@ -5,7 +8,7 @@ localrules:
 rule base_model:
     """Make the policy that every run starts from."""
     input:
-        competitions=prepared("train"),
+        competitions=ancient(prepared("train")),
         image=image_needed("rollouts"),
     output:
         model=directory(f"{STUDY}/base_model"),
@@ -34,8 +37,15 @@ rule base_model:
             "sandbox",
             "vllm",
         ),
-        # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
-        code=fingerprint("base_model", PROMPTS, without=("agent/training/rewards.py",)),
+        seen=PREPARATION,
+        # Of the rewards' neighbour, batch.py, it takes only the summary of what was played. Boards
+        # of training competitions make rewards, so another one is played for again.
+        code=fingerprint(
+            "base_model",
+            PROMPTS,
+            *BOARDS,
+            without=("agent/training/rewards.py", *JUDGING),
+        ),
     shell:
         "python scripts/base_model.py --config {params.settings:q} --competitions {params.names} "
         "--output-dir {output.model} --executions-to {output.executions} --workers $(({threads} + 1)) "
@@ -73,7 +83,7 @@ rule generate_trajectories:
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
-        code=fingerprint("generate_trajectories", PROMPTS),
+        code=fingerprint("generate_trajectories", PROMPTS, without=JUDGING),
     shell:
         "python scripts/generate_trajectories.py --model-name {input.model} "
         "--config {params.settings:q} --competitions {params.names} "
