@@ -17,6 +17,7 @@ include: "workflow/rules/mle_dojo.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/variants.smk"
 
 
 rule all:
@@ -33,6 +34,7 @@ rule all:
         rules.plot_time_split.output,
         rules.build_trajectory_browser.output,
         published(SEEDS, ITERATIONS) if config["training"]["wandb_project"] else [],
+        [*rules.compare_variants.output] if config["variants"] else [],
         [*rules.tabulate_audits.output, *rules.tabulate_benchmark.output] if BENCHMARK else [],
 
 

@@ -48,17 +48,29 @@ HELD_OUT = ("breast-cancer-log-loss-irrelevant-columns", "grunfeld-mae-outliers"
 
 def steps(*iterations: int, seed: int = 0) -> set[str]:
     """Playing, updating and evaluating in these iterations of a run; 0 only evaluates."""
-    jobs = ("shard0", "shard1", "train_rl", "evaluate_held_out")
+    jobs = ("shard0", "shard1", "train_rl", "evaluate_held_out", "grade_held_out")
     return {
         f"seed{seed}/iteration{number}/{job}"
         for number in iterations
-        for job in (jobs if number else jobs[-1:])
+        for job in (jobs if number else jobs[-2:])
     }
+
+
+def grading(*iterations: int) -> set[str]:
+    return {f"seed0/iteration{number}/grade_held_out" for number in iterations}
 
 
 SHARDS_OF_THE_BASE = {"seed0/iteration1/shard0", "seed0/iteration1/shard1"}
 LEARNING = steps(1, 2) - SHARDS_OF_THE_BASE | {"evaluate_yardsticks"} | ANALYSIS
 PLAYING = {"base_model", "evaluate_yardsticks"} | steps(0, 1, 2) | ANALYSIS
+PREPARING = {
+    f"prepare_competition/{name}"
+    for name in pd.read_csv(ROOT / "config/smoke_competitions.tsv", sep="\t")["competition"]
+}
+# What another way of judging runs again: no episode of a policy is among it.
+JUDGED = (
+    PREPARING | grading(0, 1, 2) | {"evaluate_yardsticks"} | ANALYSIS - {"plot_training_metrics"}
+)
 Edit = Callable[[Path], None]
 
 
@@ -211,6 +223,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "evaluation temperature": (
         change("evaluation.temperature", 0.4),
         {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}
+        | grading(0, 1, 2)
         | {"evaluate_yardsticks"}
         | ANALYSIS - {"plot_training_metrics"},
     ),
@@ -235,9 +248,19 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "held-out leaderboard": (
         worsen_first_entry(HELD_OUT[0]),
         {f"prepare_competition/{HELD_OUT[0]}", "evaluate_yardsticks"}
-        | {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}
+        | grading(0, 1, 2)
         | ANALYSIS - {"plot_training_metrics"},
     ),
+    "scoring of evaluations": (
+        change("evaluation.scoring", "upstream"),
+        grading(0, 1, 2) | {"evaluate_yardsticks"} | ANALYSIS - {"plot_training_metrics"},
+    ),
+    "metric": (edit("agent/competitions/metrics.py", "zero_division=0", "zero_division=1"), JUDGED),
+    "normalisation": (
+        edit("agent/core/position.py", "- np.count_nonzero(better)", "- np.sum(better)"),
+        JUDGED - PREPARING,
+    ),
+    "halves": (edit("agent/competitions/halves.py", "members[1::2]", "members[::2]"), JUDGED),
     "training leaderboard": (
         worsen_first_entry(TRAIN[0]),
         {f"prepare_competition/{TRAIN[0]}"} | PLAYING,

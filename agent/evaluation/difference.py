@@ -67,7 +67,11 @@ def _rows(path: Path) -> dict[str, Mapping[str, float]]:
     if names.duplicated().any():
         raise ValueError(f"{path}: two rows are named {names[names.duplicated()].iloc[0]}")
     values = table[[name for name in table if name in {*numbers, *empty} - {*NOTES}]]
-    return dict(zip(names, values.astype(float).to_dict("records"), strict=True))
+    numbers_of_rows = values.astype(float).to_dict("records")
+    return {
+        str(name): {str(column): float(value) for column, value in row.items()}
+        for name, row in zip(names, numbers_of_rows, strict=True)
+    }
 
 
 def _largest_first(moved: pd.DataFrame) -> pd.DataFrame:

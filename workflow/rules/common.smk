@@ -10,15 +10,20 @@ from fingerprint import fingerprint
 from images import FAMILIES, digest, image_file
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
+from variations import changes, variants
 
-update_config(config, with_types(workflow.config_settings.config))
-if problem := find_problem(config, workflow.overwrite_configfiles):
-    sys.exit(f"error: {problem}")
+# A variant's configuration was made and checked by the study that it is a variant of.
+if "start" not in config:
+    update_config(config, with_types(workflow.config_settings.config))
+    if problem := find_problem(config, workflow.overwrite_configfiles):
+        sys.exit(f"error: {problem}")
 DEPLOYMENT = workflow.deployment_settings.deployment_method
 if DEPLOYMENT >= {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}:
     sys.exit("error: --sdm conda apptainer: the containers have no conda: give one of the two")
 
 STUDY = f"results/{config['study']}"
+# Whose base model runs start from, and whose first episodes: another study's for some variants.
+START = config.get("start", STUDY)
 STEP = "seed{seed}/iteration{iteration}"
 SEEDS = config["seeds"]
 ITERATIONS = range(1, config["training"]["iterations"] + 1)
@@ -114,8 +119,18 @@ def sections(*keys):
 def checkpoint(seed, iteration):
     """The policy after `iteration` updates of a run; all runs start from the same base model."""
     if iteration == 0:
-        return f"{STUDY}/base_model"
+        return f"{START}/base_model"
     return f"{STUDY}/seed{seed}/iteration{iteration}/checkpoint"
+
+
+def played_in(iteration):
+    """The study whose shards an iteration learns from; the base model plays those of the first."""
+    return START if int(iteration) == 1 else STUDY
+
+
+def shards_played(wildcards):
+    folder = f"{played_in(wildcards.iteration)}/{STEP}/trajectories".format(**wildcards)
+    return [f"{folder}/shard{shard}.parquet" for shard in SHARDS]
 
 
 def playing_model(wildcards):
@@ -126,12 +141,12 @@ def playing_model(wildcards):
 def earlier_executions(wildcards):
     """What a run has executed so far on training competitions, the base model's warm start first."""
     remembered = config["sandbox"]["remember_programs"]
-    shards = expand(
-        f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/executions/shard{{shard}}.parquet",
-        iteration=range(1, int(wildcards.iteration)) if remembered else [],
-        shard=SHARDS,
-    )
-    return [f"{STUDY}/base_model_executions.parquet", *shards]
+    shards = [
+        f"{played_in(iteration)}/seed{wildcards.seed}/iteration{iteration}/executions/shard{shard}.parquet"
+        for iteration in range(1, int(wildcards.iteration) if remembered else 1)
+        for shard in SHARDS
+    ]
+    return [f"{START}/base_model_executions.parquet", *shards]
 
 
 def previous_checkpoint(wildcards):

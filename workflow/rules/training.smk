@@ -97,13 +97,9 @@ rule generate_trajectories:
 rule train_rl:
     """One PPO update: all shards of an iteration in, the next checkpoint out."""
     input:
-        base_model=f"{STUDY}/base_model",
+        base_model=f"{START}/base_model",
         previous=previous_checkpoint,
-        shards=expand(
-            f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
-            shard=SHARDS,
-            allow_missing=True,
-        ),
+        shards=shards_played,
         image=image_needed("training"),
     output:
         checkpoint=directory(f"{STUDY}/{STEP}/checkpoint"),
