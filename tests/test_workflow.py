@@ -34,6 +34,7 @@ COMPARED = {
     "plot_competition_changes",
     "plot_score_distributions",
     "headline",
+    "write_provenance",
 }
 ANALYSIS = COMPARED | {
     "collect_scores",

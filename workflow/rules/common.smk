@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from configuration import find_problem, prompts_file, with_types
 from fingerprint import fingerprint
+from snakemake.common import __version__ as SNAKEMAKE_VERSION
 from images import FAMILIES, digest, image_file
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
@@ -225,6 +226,13 @@ def image_needed(family):
     Its age does not matter: one of other content has another name.
     """
     return ancient(image_file(family)) if DeploymentMethod.APPTAINER in DEPLOYMENT else []
+
+
+def images_used():
+    """Option that names the images of jobs that run in containers."""
+    if DeploymentMethod.APPTAINER not in DEPLOYMENT:
+        return ""
+    return " ".join(["--images", *map(image_file, FAMILIES)])
 
 
 def figure(name, category):
