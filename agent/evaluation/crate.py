@@ -20,6 +20,7 @@ CONTEXT = [
     "https://w3id.org/ro/terms/workflow-run/context",
 ]
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
+BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 LICENSE = "https://spdx.org/licenses/MIT"
 TYPES = {".csv": "text/csv", ".json": "application/json", ".txt": "text/plain"}
 AUTHORS = "#authors"
@@ -54,8 +55,9 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
             "conformsTo": [{"@id": profile} for profile in PROFILES],
             "hasPart": [{"@id": name} for name in (workflow, "provenance.json", *files)],
             "mainEntity": {"@id": workflow},
-            "mentions": [{"@id": RUN}],
+            "mentions": {"@id": RUN},
             "author": {"@id": AUTHORS},
+            "publisher": {"@id": AUTHORS},
         },
         *_profiles(),
         {
@@ -74,8 +76,9 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
             "agent": {"@id": AUTHORS},
             "startTime": _time(facts["started"]),
             "endTime": ended,
-            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
-            "object": [{"@id": "#config"}],
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+            "description": "All jobs of the study, whenever they ran",
+            "object": {"@id": "#config"},
             "result": [{"@id": name} for name in ("provenance.json", *files)],
         },
         {
@@ -114,7 +117,10 @@ def _workflow(facts: Mapping[str, Any], workflow: str, version: str) -> list[Ent
             "programmingLanguage": {"@id": SNAKEMAKE},
             "creator": {"@id": AUTHORS},
             "license": {"@id": LICENSE},
-            "input": [{"@id": "#config-parameter"}],
+            "input": {"@id": "#config-parameter"},
+            "encodingFormat": "text/plain",
+            "version": facts["commit"] or "unknown",
+            "conformsTo": {"@id": BIOSCHEMAS},
         },
         {
             "@id": SNAKEMAKE,
