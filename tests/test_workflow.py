@@ -256,12 +256,14 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         change("evaluation.scoring", "upstream"),
         grading(0, 1, 2) | {"evaluate_yardsticks"} | ANALYSIS - {"plot_training_metrics"},
     ),
-    "metric": (edit("agent/competitions/metrics.py", "zero_division=0", "zero_division=1"), JUDGED),
+    "metric": (
+        edit("agent/competitions/metrics.py", "zero_division=0", "zero_division=1"),
+        JUDGED - PREPARING,
+    ),
     "normalisation": (
         edit("agent/core/position.py", "- np.count_nonzero(better)", "- np.sum(better)"),
         JUDGED - PREPARING,
     ),
-    "halves": (edit("agent/competitions/halves.py", "members[1::2]", "members[::2]"), JUDGED),
     "training leaderboard": (
         worsen_first_entry(TRAIN[0]),
         {f"prepare_competition/{TRAIN[0]}"} | PLAYING,

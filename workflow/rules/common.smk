@@ -43,14 +43,16 @@ MLE_DOJO = config["mle_dojo"] or dict.fromkeys(
 GROUP_OF = COMPETITIONS.set_index("competition")["group"]
 # What judges submissions and is not shown to who makes them: when it changes, what was played stays
 # and is graded again.
+METRICS = "agent/competitions/metrics.py"
 JUDGING = (
     "agent/competitions/halves.py",
-    "agent/competitions/metrics.py",
+    METRICS,
     "agent/core/position.py",
     "agent/wrappers/mledojo_metrics.py",
 )
 # What makes the public files: a parameter of the jobs that play and start from them.
 PREPARATION = [
+    Path(METRICS).read_text().partition("METRICS: ")[2],
     fingerprint("prepare_competition", without=JUDGING),
     fingerprint("prepare_mle_dojo_competition", without=JUDGING) if BENCHMARK else "",
     str(MLE_DOJO["commit"]),

@@ -1,6 +1,3 @@
-BOARDS = [f"config/leaderboards/{name}.csv" for name in names("train") if name in EMBEDDED]
-
-
 localrules:
     publish_metrics,
 
@@ -8,7 +5,7 @@ localrules:
 rule base_model:
     """Make the policy that every run starts from."""
     input:
-        competitions=ancient(prepared("train")),
+        competitions=prepared("train"),
         image=image_needed("rollouts"),
     output:
         model=directory(f"{STUDY}/base_model"),
@@ -37,13 +34,10 @@ rule base_model:
             "sandbox",
             "vllm",
         ),
-        seen=PREPARATION,
-        # Of the rewards' neighbour, batch.py, it takes only the summary of what was played. Boards
-        # of training competitions make rewards, so another one is played for again.
+        # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
         code=fingerprint(
             "base_model",
             PROMPTS,
-            *BOARDS,
             without=("agent/training/rewards.py", *JUDGING),
         ),
     shell:
