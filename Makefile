@@ -5,6 +5,7 @@
 # make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
 # make plan   what a study will cost before it runs     (CONFIG=config/qwen7b.yaml, MEASURED=…)
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
+# make diff BEFORE=before   what moved since that copy of a study's results (AFTER=results/embedded)
 # make resume   go on after a kill or a crash, on one machine or, with PROFILE=slurm, on a cluster
 # make cluster-check   what this cluster offers, and what to write into slurm/config.yaml
 # make test-cluster   a study through `snakemake --profile slurm` on a SLURM started here; root, Debian
@@ -19,6 +20,8 @@ STUDY ?= results/embedded
 CONFIG ?= config/config.yaml
 MEASURED ?=
 ATTACKS ?= 3
+BEFORE ?=
+AFTER ?= $(STUDY)
 VENV := .venv
 BIN := $(VENV)/bin
 # One thread per process: parallelism is between jobs, and thread counts must not change results.
@@ -29,7 +32,7 @@ ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THR
 PROFILE ?=
 OPTIONS ?=
 
-.PHONY: demo test test-containers test-cluster attacks parity plan resume cluster-check competitions \
+.PHONY: demo test test-containers test-cluster attacks parity plan diff resume cluster-check competitions \
 	benchmarks install clean
 .DELETE_ON_ERROR:
 
@@ -57,6 +60,9 @@ parity: install
 
 plan: install
 	@$(ENVIRONMENT) $(BIN)/python workflow/plan.py $(CONFIG) $(if $(MEASURED),--measured $(MEASURED))
+
+diff: install
+	@$(ENVIRONMENT) $(BIN)/python scripts/diff_results.py --before $(BEFORE) --after $(AFTER)
 
 resume: install
 	$(ENVIRONMENT) $(BIN)/python scripts/resume.py -- \

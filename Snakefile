@@ -17,6 +17,8 @@ include: "workflow/rules/mle_dojo.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/provenance.smk"
+include: "workflow/rules/variants.smk"
 
 
 rule all:
@@ -33,7 +35,9 @@ rule all:
         rules.plot_training_metrics.output,
         rules.plot_time_split.output,
         rules.build_trajectory_browser.output,
+        rules.write_provenance.output,
         published(SEEDS, ITERATIONS) if config["training"]["wandb_project"] else [],
+        [*rules.compare_variants.output] if config["variants"] else [],
         [*rules.tabulate_audits.output, *rules.tabulate_benchmark.output] if BENCHMARK else [],
 
 

@@ -5,6 +5,7 @@ best on the feedback half: what Kaggle would count, had the agent selected it by
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from agent.core.competition import (
     UnrankableSubmissionError,
 )
 from agent.core.environment import grade
-from agent.core.records import Trajectory
+from agent.core.records import Trajectory, Turn
 
 SCORE_COLUMNS = [
     "policy",
@@ -38,6 +39,44 @@ SCORE_COLUMNS = [
     "turns",
     "stop_reason",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How today's feedback differs from what agents were told when they played."""
+
+    submissions: int
+    told_otherwise: int
+
+
+def regrade(trajectory: Trajectory, competition: Competition) -> Trajectory:
+    """The episode with every stored submission's feedback as `competition` would give it today.
+
+    `competition` is open for the answers that agents are told of.
+    """
+    turns = tuple(_regrade_turn(turn, competition) for turn in trajectory.turns)
+    return replace(trajectory, turns=turns)
+
+
+def _regrade_turn(turn: Turn, competition: Competition) -> Turn:
+    if turn.submission is None:
+        return turn
+    try:
+        raw, position = grade(competition, turn.submission)
+    except InvalidSubmissionError:
+        return replace(turn, raw_score=None, position_score=None)
+    return replace(turn, raw_score=raw, position_score=position)
+
+
+def count_changes(played: Sequence[Trajectory], graded: Sequence[Trajectory]) -> Changes:
+    """Compare episodes as they were played with the same ones, graded again."""
+    pairs = [
+        (before.position_score, after.position_score)
+        for one, other in zip(played, graded, strict=True)
+        for before, after in zip(one.turns, other.turns, strict=True)
+        if before.submission is not None
+    ]
+    return Changes(len(pairs), sum(before != after for before, after in pairs))
 
 
 def final_scores(

@@ -31,6 +31,7 @@ from agent.wrappers.mledojo_metrics import UpstreamMetric, load_metric
 from agent.wrappers.scripted_policy import ScriptedPolicy
 
 Engine = Literal["native", "upstream"]
+Scoring = Literal["halves", "upstream"]
 COPIED_BYTES = 16 << 20  # what a program gets as its own copy; a tenth of a second's work
 
 
@@ -47,17 +48,12 @@ class EpisodeSettings:
 @dataclass(frozen=True, slots=True)
 class EnvironmentSettings:
     engine: Engine
-    scoring: Literal["halves", "upstream"]
+    scoring: Scoring
 
     @property
     def told(self) -> Half:
         """The answers behind the scores that an agent is told."""
         return "feedback" if self.scoring == "halves" else "both"
-
-    @property
-    def judged(self) -> Half:
-        """The answers behind the scores that evaluation reports."""
-        return "final" if self.scoring == "halves" else "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +144,11 @@ def _find_metric(facts: dict[str, Any]) -> Metric:
     if "mle_dojo_checkout" in facts:
         return load_metric(Path(facts["mle_dojo_checkout"]), facts["name"])
     return embedded_metric(facts)
+
+
+def judged_half(scoring: Scoring) -> Half:
+    """The answers behind the scores that evaluation reports."""
+    return "final" if scoring == "halves" else "both"
 
 
 def open_competitions(folder: Path, names: Sequence[str], half: Half) -> list[Competition]:

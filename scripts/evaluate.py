@@ -1,5 +1,9 @@
-"""Play evaluation episodes with a model and grade them on the final half of the answers."""
+"""Play evaluation episodes with a model, and store them with every submission that they made.
 
+`scripts/grade_evaluation.py` judges them, as often as the rules of judging change.
+"""
+
+import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -7,18 +11,18 @@ from typing import Any
 
 import tyro
 
+from agent.competitions.loading import public_digest
 from agent.core.errors import one_line_errors
 from agent.core.local_model import SamplingSettings
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import write_trajectories
-from agent.evaluation.files import write_csv
-from agent.grading import score_episodes, turn_rows
 from agent.policy import open_policy
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
     SandboxSettings,
+    Scoring,
     deal_competitions,
     episode_keys,
     find_competitions,
@@ -32,6 +36,7 @@ from agent.rollout import (
 @dataclass(frozen=True)
 class EvaluationSettings:
     temperature: float
+    scoring: Scoring
     episodes: int
     curve_iterations: tuple[int, ...]
     curve_episodes: int
@@ -46,7 +51,7 @@ class Arguments:
     config: str
     """YAML file, or inline JSON: sampling, episode, environment, sandbox, vllm; and evaluation"""
     output_dir: Path
-    """folder that receives episodes.parquet, scores.csv and turns.csv"""
+    """folder that receives episodes.parquet"""
     temperature: float | None = None
     """sampling temperature; that of the section evaluation when none is given"""
     num_episodes: int = 10
@@ -55,10 +60,6 @@ class Arguments:
     """folder of prepared competitions"""
     competitions: tuple[str, ...] = ()
     """names to play; all prepared held-out competitions when none is given"""
-    policy: str = "trained"
-    """how the scores name this policy: base or trained"""
-    seed: int = 0
-    """the run that the scores belong to"""
     iteration: int = 0
     """PPO updates that the model went through"""
     sampling_seed: int = 1000
@@ -99,17 +100,12 @@ def main(arguments: Arguments) -> None:
             stopwatch,
             journal,
         )
-        origin = (arguments.policy, arguments.seed, arguments.iteration)
-        with stopwatch.phase("grade"):
-            judged = open_competitions(folder, names, environment.judged)
-            scores = score_episodes(played, dict(zip(names, judged, strict=True)), *origin)
         with stopwatch.phase("write"):
-            write_trajectories(file, played, facts={})
-            write_csv(output / "turns.csv", turn_rows(played, *origin, "evaluation"))
-            write_csv(output / "scores.csv", scores)
+            shown = {name: public_digest(folder / name) for name in names}
+            write_trajectories(file, played, facts={"public_files": json.dumps(shown)})
             journal.discard()
     stopwatch.write(arguments.timing)
-    print(f"{episodes} episodes, mean score {scores['score'].mean():.3f}, in {output}")
+    print(f"{episodes} episodes in {file}")
 
 
 def _sampling(config: dict[str, Any], temperature: float | None) -> SamplingSettings:

@@ -18,10 +18,12 @@ from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
     SandboxSettings,
+    Scoring,
     deal_competitions,
     episode_keys,
     find_competitions,
     journal_beside,
+    judged_half,
     open_competitions,
     open_sandbox,
     play,
@@ -39,6 +41,8 @@ class Arguments:
     """sampling temperature"""
     max_new_tokens: int
     """of one answer"""
+    scoring: Scoring = "halves"
+    """evaluation.scoring: the answers behind the scores that are reported"""
     num_episodes: int = 5
     """episodes per competition"""
     competitions_dir: Path = Path("results/competitions")
@@ -79,9 +83,8 @@ def main(arguments: Arguments) -> None:
         dealt = deal_competitions(known, len(keys), 0)
         played = play(model, dealt, keys, sandbox, episode, arguments.workers, stopwatch, journal)
         with stopwatch.phase("grade"):
-            judged = dict(
-                zip(names, open_competitions(folder, names, environment.judged), strict=True)
-            )
+            half = judged_half(arguments.scoring)
+            judged = dict(zip(names, open_competitions(folder, names, half), strict=True))
             scores = score_episodes(played, judged, model.name, 0, 0)
         with stopwatch.phase("write"):
             write_trajectories(file, played, facts={})

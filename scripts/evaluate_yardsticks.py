@@ -15,7 +15,7 @@ import pandas as pd
 import tyro
 
 from agent.core.actions import format_action
-from agent.core.competition import InvalidSubmissionError
+from agent.core.competition import Half, InvalidSubmissionError
 from agent.core.environment import grade
 from agent.core.errors import one_line_errors
 from agent.core.records import Conversation
@@ -28,8 +28,10 @@ from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
     SandboxSettings,
+    Scoring,
     deal_competitions,
     episode_keys,
+    judged_half,
     open_competitions,
     open_sandbox,
     play,
@@ -49,6 +51,7 @@ def main(
     num_episodes: int,
     config: str,
     output: Path,
+    scoring: Scoring = "halves",
     competitions_dir: Path = Path("results/competitions"),
     timing: Path | None = None,
 ) -> None:
@@ -62,6 +65,7 @@ def main(
         num_episodes: random programs, and draws of best-of-n, per competition.
         config: YAML file, or inline JSON, with the sections episode and sandbox.
         output: table to write.
+        scoring: the answers that judge: the final half, or as upstream all of them.
         competitions_dir: folder of prepared competitions.
         timing: file for the record of where the time went.
     """
@@ -71,13 +75,16 @@ def main(
     executions = pd.concat([pd.read_csv(path) for path in trained])["executions"]
     tries = max(1, int(np.ceil(executions.mean())))
     pooled = table["competition"].map(lambda name: (leaderboards / f"{name}.csv").is_file())
+    half = judged_half(scoring)
     rows = [_best_of_base(base, held_out, tries, num_episodes)]
     known = set(table.loc[pooled, "competition"])
     if asked := [name for name in held_out if name in known]:
         rows.append(_pool_scores(table[pooled], competitions_dir, leaderboards, tries))
-        rows.append(_random_programs(asked, competitions_dir, num_episodes, config, stopwatch))
+        rows.append(
+            _random_programs(asked, competitions_dir, num_episodes, config, half, stopwatch)
+        )
     if asked := [name for name in held_out if name not in known]:
-        rows.append(_sample_submissions(asked, competitions_dir, config))
+        rows.append(_sample_submissions(asked, competitions_dir, half))
     scores = pd.concat(rows).drop(columns=FACTS, errors="ignore")
     scores = scores.merge(table[["competition", *FACTS]]).assign(seed=0, iteration=0)
     scores = scores.reindex(columns=SCORE_COLUMNS)
@@ -107,9 +114,8 @@ def _best_of_base(paths: list[Path], names: list[str], tries: int, draws: int) -
     return pd.concat(drawn)
 
 
-def _sample_submissions(names: list[str], competitions_dir: Path, config: str) -> pd.DataFrame:
+def _sample_submissions(names: list[str], competitions_dir: Path, half: Half) -> pd.DataFrame:
     """What the file scores that every competitor is given; 0 where the metric refuses it."""
-    half = section(read_config(config), "environment", EnvironmentSettings).judged
     scores = []
     for competition in open_competitions(competitions_dir, names, half):
         sample = (competition.public / "sample_submission.csv").read_bytes()
@@ -122,7 +128,12 @@ def _sample_submissions(names: list[str], competitions_dir: Path, config: str) -
 
 
 def _random_programs(
-    names: list[str], competitions_dir: Path, episodes: int, config: str, stopwatch: Stopwatch
+    names: list[str],
+    competitions_dir: Path,
+    episodes: int,
+    config: str,
+    half: Half,
+    stopwatch: Stopwatch,
 ) -> pd.DataFrame:
     """First attempts drawn from the grammar, all fit for their task, run and graded for real."""
 
@@ -149,7 +160,7 @@ def _random_programs(
             stopwatch,
         )
     with stopwatch.phase("grade"):
-        judged = open_competitions(competitions_dir, names, environment.judged)
+        judged = open_competitions(competitions_dir, names, half)
         by_name = dict(zip(names, judged, strict=True))
         return score_episodes(trajectories, by_name, "random_program", 0, 0)
 

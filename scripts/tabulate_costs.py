@@ -33,13 +33,14 @@ def main(
         jobs: timing files of the jobs that played the shards and updated.
         output: table to write.
     """
-    played = [
-        pd.DataFrame(
-            [row for path in paths for row in _episodes(path)], columns=list(PLAYED_COLUMNS)
-        )
-        for paths in (base, trained, shards)
-    ]
-    write_csv(output, cost_table(read_scores(scores), *played, jobs=read_timings(jobs)))
+    by_base, by_trained, in_training = map(_all_episodes, (base, trained, shards))
+    played = (by_base, by_trained, in_training)
+    write_csv(output, cost_table(read_scores(scores), *played, read_timings(jobs)))
+
+
+def _all_episodes(paths: list[Path]) -> pd.DataFrame:
+    rows = [row for path in paths for row in _episodes(path)]
+    return pd.DataFrame(rows, columns=list(PLAYED_COLUMNS))
 
 
 def _episodes(path: Path) -> Iterator[dict[str, Any]]:

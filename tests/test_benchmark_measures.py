@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
 from synthetic_study import DATA_SETS, YARDSTICKS, competitions, synthetic_scores
 
-from agent.core.competition import position_score
+from agent.core.position import position_score
 from agent.evaluation.benchmark_measures import (
     PUBLISHED_CATEGORIES,
     TAU_MAX,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.competition import position_score
+from agent.core.position import position_score
 
 values = st.floats(-1e6, 1e6) | st.sampled_from([0.0, 0.5, 1.0])  # ties are frequent
 boards = st.lists(values, min_size=1, max_size=30)

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from agent.competitions.folder import describe, prepare_competition
+from agent.competitions.halves import split_halves
 from agent.competitions.loading import brief, load_competition
 from agent.competitions.metrics import METRICS
-from agent.competitions.preparation import assemble, generator, split_halves, split_rows
+from agent.competitions.preparation import assemble, generator, split_rows
 from agent.competitions.problems import load_problem
 from agent.competitions.suite import CELLS, GROUPS, SUITE, Entry, find_entry, listing
 

@@ -12,6 +12,7 @@ import yaml
 from checkout import ROOT, SMOKE, configure, copy_repository, snakemake
 from configuration import SCHEMA, find_problem, prompts_files
 from jsonschema import Draft202012Validator
+from variations import changes, variants
 
 from agent.core.local_model import SamplingSettings
 from agent.core.records import PPOSettings, UpdateSettings
@@ -81,10 +82,39 @@ def test_the_schema_is_one_and_describes_every_key_strictly() -> None:
     schema = read(SCHEMA)
     Draft202012Validator.check_schema(schema)
     for part in (schema, *schema["properties"].values()):
-        if part.get("type") == "object":
+        if part.get("type") == "object" and "properties" in part:  # names of variants are free
             assert part["additionalProperties"] is False
             assert set(part["required"]) == set(part["properties"])
             assert all(value.get("description") for value in part["properties"].values())
+
+
+def test_the_ablations_change_the_embedded_study_and_can_be_run() -> None:
+    config = read("config/config.yaml")
+    for name, value in read("config/ablations.yaml").items():
+        config[name] = config[name] | value if isinstance(value, dict) else value
+    assert find_problem(config) is None
+    made = variants(config)
+    assert len(made) == 5
+    shared = {name for name, own in made.items() if own["start"] == "results/ablations"}
+    assert shared == {"no_validity_ladder__", "no_gae__", "no_kl_penalty__"}
+    own = made["no_gae__"]
+    assert (own["study"], own["ppo"]["gae_lambda"]) == ("ablations/variants/no_gae", 1.0)
+    assert changes(own, config) == "ppo.gae_lambda=1.0" and config["ppo"]["gae_lambda"] != 1.0
+
+
+WRONG_VARIANTS = {
+    "name": ({"Name": {"ppo": {"epochs": 2}}}, "'Name' does not match"),
+    "section": ({"one": {"study": {"a": 1}}}, "'study' is not one of"),
+    "key": ({"one": {"ppo": {"epoch": 2}}}, "variants.one.ppo.epoch: unknown key"),
+    "value": ({"one": {"ppo": {"epochs": -1}}}, "variants.one.ppo.epochs: -1 is less than"),
+    "fit": ({"one": {"training": {"shards": 3}}}, "variants.one.training.episodes: 16 must be"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_VARIANTS)
+def test_a_variant_that_cannot_be_run_is_named(name: str) -> None:
+    value, message = WRONG_VARIANTS[name]
+    assert message in problem(with_value("variants", value))
 
 
 @pytest.mark.parametrize("name", RECORDS)

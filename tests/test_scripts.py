@@ -84,4 +84,6 @@ def test_playing_updating_and_evaluating_work_by_hand(
     command("train_rl", *update, "--config", "config.yaml")
     assert json.loads(Path("checkpoint/metrics.json").read_text())["episodes"] == 8
     command("evaluate", "--model-path", "checkpoint", *options, "--output-dir", "evaluated")
+    where = ["--competitions-dir", competition_folder, "--output-dir", "evaluated"]
+    command("grade_evaluation", "--episodes", "evaluated/episodes.parquet", *where)
     assert len(pd.read_csv("evaluated/scores.csv")) == 8

@@ -34,6 +34,7 @@ COMPARED = {
     "plot_competition_changes",
     "plot_score_distributions",
     "headline",
+    "write_provenance",
 }
 ANALYSIS = COMPARED | {
     "collect_scores",
@@ -48,21 +49,39 @@ HELD_OUT = ("breast-cancer-log-loss-irrelevant-columns", "grunfeld-mae-outliers"
 
 
 def steps(*iterations: int, seed: int = 0) -> set[str]:
-    """Playing, updating and evaluating in these iterations of a run; 0 only evaluates.
-
-    Training competitions are evaluated at the beginning and the end, not at the first iteration.
-    """
-    jobs = ("shard0", "shard1", "train_rl", "evaluate_held_out", "evaluate_train")
-    return {
+    """Playing, updating and evaluating in these iterations of a run; 0 only evaluates."""
+    played = ("shard0", "shard1", "train_rl", "evaluate_held_out")
+    return grading(*iterations, seed=seed) | {
         f"seed{seed}/iteration{number}/{job}"
         for number in iterations
-        for job in (jobs[3:] if number == 0 else jobs[:4] if number == 1 else jobs)
+        for job in (*(played if number else played[-1:]), *on_train(number))
+    }
+
+
+def on_train(iteration: int) -> tuple[str, ...]:
+    """Training competitions are evaluated at the beginning and at the end."""
+    return () if iteration == 1 else ("evaluate_train",)
+
+
+def grading(*iterations: int, seed: int = 0) -> set[str]:
+    return {
+        f"seed{seed}/iteration{number}/{job.replace('evaluate', 'grade')}"
+        for number in iterations
+        for job in ("evaluate_held_out", *on_train(number))
     }
 
 
 SHARDS_OF_THE_BASE = {"seed0/iteration1/shard0", "seed0/iteration1/shard1"}
 LEARNING = steps(1, 2) - SHARDS_OF_THE_BASE | {"evaluate_yardsticks"} | ANALYSIS
 PLAYING = {"base_model", "evaluate_yardsticks"} | steps(0, 1, 2) | ANALYSIS
+PREPARING = {
+    f"prepare_competition/{name}"
+    for name in pd.read_csv(ROOT / "config/smoke_competitions.tsv", sep="\t")["competition"]
+}
+# What another way of judging runs again: no episode of a policy is among it.
+JUDGED = (
+    PREPARING | grading(0, 1, 2) | {"evaluate_yardsticks"} | ANALYSIS - {"plot_training_metrics"}
+)
 Edit = Callable[[Path], None]
 
 
@@ -224,6 +243,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         change("evaluation.temperature", 0.4),
         {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}
         | {f"seed0/iteration{number}/evaluate_train" for number in (0, 2)}
+        | grading(0, 1, 2)
         | {"evaluate_yardsticks"}
         | ANALYSIS - {"plot_training_metrics"},
     ),
@@ -248,8 +268,20 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "held-out leaderboard": (
         worsen_first_entry(HELD_OUT[0]),
         {f"prepare_competition/{HELD_OUT[0]}", "evaluate_yardsticks"}
-        | {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}
+        | {f"seed0/iteration{number}/grade_held_out" for number in (0, 1, 2)}
         | ANALYSIS - {"plot_training_metrics"},
+    ),
+    "scoring of evaluations": (
+        change("evaluation.scoring", "upstream"),
+        grading(0, 1, 2) | {"evaluate_yardsticks"} | ANALYSIS - {"plot_training_metrics"},
+    ),
+    "metric": (
+        edit("agent/competitions/metrics.py", "zero_division=0", "zero_division=1"),
+        JUDGED - PREPARING,
+    ),
+    "normalisation": (
+        edit("agent/core/position.py", "- np.count_nonzero(better)", "- np.sum(better)"),
+        JUDGED - PREPARING,
     ),
     "training leaderboard": (
         worsen_first_entry(TRAIN[0]),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.competitions.metrics import METRICS
 from agent.competitions.suite import find_entry
-from agent.core.competition import position_score
+from agent.core.position import position_score
 from agent.evaluation.yardsticks import (
     DUMMIES,
     best_of_n,

@@ -27,7 +27,9 @@ from snakemake.settings.types import (
 )
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "workflow/rules")]
+
+from variations import SEPARATOR  # noqa: E402
 
 from agent.evaluation.costs import (  # noqa: E402
     Job,
@@ -76,8 +78,9 @@ def _only(jobs: list[Job], numbers: list[int]) -> list[Job]:
 
 def _job(job: Any, config: dict[str, Any], waits_for: tuple[int, ...]) -> Job:
     asked, measured = job.resources, _measured(job)
+    variant, _, rule = job.rule.name.rpartition(SEPARATOR)
     return Job(
-        rule=job.rule.name,
+        rule=rule,
         units=_units(job, config),
         threads=job.threads,
         gpus=asked.get("gpu", 0),
@@ -85,7 +88,7 @@ def _job(job: Any, config: dict[str, Any], waits_for: tuple[int, ...]) -> Job:
         asked_seconds=60.0 * asked.get("runtime", 0),
         disk_mb=float(asked.get("disk_mb", 0)),
         waits_for=waits_for,
-        wildcards=" ".join(str(value) for value in job.wildcards),
+        wildcards=" ".join([variant, *map(str, job.wildcards)]).strip(),
         **measured,
     )
 
@@ -93,7 +96,7 @@ def _job(job: Any, config: dict[str, Any], waits_for: tuple[int, ...]) -> Job:
 def _units(job: Any, config: dict[str, Any]) -> float:
     """Turns at most, of all episodes that the job plays or learns from; 1 if it does neither."""
     turns = config["episode"]["max_turns"]
-    match job.rule.name:
+    match job.rule.name.rpartition(SEPARATOR)[2]:
         case "base_model":
             return turns * config["base_model"]["gate_episodes"]
         case "generate_trajectories":

@@ -70,6 +70,13 @@ def load_competition(
     )
 
 
+def public_digest(folder: Path) -> str:
+    """One digest of all that an agent may see of a prepared competition."""
+    facts = json.loads(_existing(folder / "competition.json").read_text(encoding="utf-8"))
+    shown = {path: sha for path, sha in facts["files"].items() if path.startswith("data/public/")}
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+
 def brief(description: str) -> str:
     """The facts of a description: its text up to the first blank line."""
     return description.split("\n\n", 1)[0]

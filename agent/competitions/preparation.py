@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from agent.competitions.conditions import CONDITIONS, Rows
+from agent.competitions.halves import split_halves
 from agent.competitions.problem import Problem
 from agent.competitions.problems import load_problem
 from agent.competitions.suite import Entry
@@ -76,15 +77,6 @@ def split_rows(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray, 
         held_back = problem.held_back[order]
         train, test = order[~held_back], order[held_back]
     return train[: problem.train_rows], test[:TEST_ROWS]
-
-
-def split_halves(problem: Problem, test: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """True for the final half of the test rows: every second group, alternating in time order."""
-    groups = test if problem.groups is None else problem.groups[test]
-    members = pd.unique(groups)
-    if not problem.ordered:
-        members = rng.permutation(members)
-    return np.isin(groups, members[1::2])
 
 
 def _shuffle_groups(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -20,8 +20,8 @@ from agent.core.competition import (
     Competition,
     InvalidSubmissionError,
     UnrankableSubmissionError,
-    position_score,
 )
+from agent.core.position import position_score
 from agent.core.records import Outcome
 
 

@@ -48,6 +48,7 @@ class Stopwatch:
             "ended": time.time(),
             "seconds": self.seconds,
             "peak_rss_gib": peak / (1 << 20),  # ru_maxrss is in KiB, getrusage(2)
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
         }
         write_text(path, json.dumps(record, indent=1) + "\n")
 

@@ -89,6 +89,13 @@ def read_trajectories(path: Path) -> list[Trajectory]:
     return [_trajectory(row) for row in table.to_pylist()]
 
 
+def read_facts(path: Path) -> dict[str, str]:
+    """The facts that `write_trajectories` was given."""
+    remedy = "delete it and run the workflow again to play it anew"
+    metadata = read_table(path, "trajectory file", remedy).schema.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items() if key != _VERSION_KEY}
+
+
 def _row(trajectory: Trajectory) -> dict[str, Any]:
     row = {field.name: getattr(trajectory, field.name) for field in fields(trajectory)}
     row["messages"] = [asdict(message) for message in trajectory.messages]

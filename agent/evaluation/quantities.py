@@ -99,7 +99,7 @@ class Comparison:
         rng = generator(self.seed, *astuple(quantity))
         value, low, high = estimate(measure, matrices, scheme, self.resamples, rng)
         units, note = _units(scheme, matrices)
-        ends = (low, high) if units > 1 else (np.nan, np.nan)
+        ends = (float(low), float(high)) if units > 1 else (np.nan, np.nan)
         return self._row(quantity, value, ends, matrices, note)
 
     def _clustered(
@@ -121,7 +121,8 @@ class Comparison:
             of_share=quantity.measure in SHARES,
         )
         lowest = 0.0 if null is None else -1.0
-        ends = tuple(float(end) for end in np.clip((found.low, found.high), lowest, 1.0))
+        low, high = np.clip((found.low, found.high), lowest, 1.0)
+        ends = (float(low), float(high))
         note = clustered_note(found.standard_error, matrices)
         row = self._row(quantity, found.value, ends, matrices, note)
         row["standard_error"] = float(found.standard_error)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.core.competition import position_score
+from agent.core.position import position_score
 from parity.engines import Place, Verdict
 from parity.formulas import FORMULAS, agrees
 from parity.worlds import World

@@ -7,13 +7,17 @@ from pathlib import Path
 import pandas as pd
 from configuration import find_problem, prompts_files, with_types
 from fingerprint import fingerprint
+from snakemake.common import __version__ as SNAKEMAKE_VERSION
 from images import FAMILIES, digest, image_file
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
+from variations import changes, variants
 
-update_config(config, with_types(workflow.config_settings.config))
-if problem := find_problem(config, workflow.overwrite_configfiles):
-    sys.exit(f"error: {problem}")
+# A variant's configuration was made and checked by the study that it is a variant of.
+if "start" not in config:
+    update_config(config, with_types(workflow.config_settings.config))
+    if problem := find_problem(config, workflow.overwrite_configfiles):
+        sys.exit(f"error: {problem}")
 DEPLOYMENT = workflow.deployment_settings.deployment_method
 if DEPLOYMENT >= {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}:
     sys.exit("error: --sdm conda apptainer: the containers have no conda: give one of the two")
@@ -21,6 +25,8 @@ if DeploymentMethod.APPTAINER in DEPLOYMENT and config["update"]["nodes"] > 1:
     sys.exit("error: update.nodes: --sdm apptainer has no srun to start several nodes with: set 1")
 
 STUDY = f"results/{config['study']}"
+# Whose base model runs start from, and whose first episodes: another study's for some variants.
+START = config.get("start", STUDY)
 STEP = "seed{seed}/iteration{iteration}"
 SEEDS = config["seeds"]
 ITERATIONS = range(1, config["training"]["iterations"] + 1)
@@ -38,6 +44,23 @@ MLE_DOJO = config["mle_dojo"] or dict.fromkeys(
     ("checkout", "repository", "commit", "archives", "drop_leaking_columns"), ""
 )
 GROUP_OF = COMPETITIONS.set_index("competition")["group"]
+# What judges submissions and is not shown to who makes them: when it changes, what was played stays
+# and is graded again.
+METRICS = "agent/competitions/metrics.py"
+JUDGING = (
+    "agent/competitions/halves.py",
+    METRICS,
+    "agent/core/position.py",
+    "agent/wrappers/mledojo_metrics.py",
+)
+# What makes the public files: a parameter of the jobs that play and start from them.
+PREPARATION = [
+    Path(METRICS).read_text().partition("METRICS: ")[2],
+    fingerprint("prepare_competition", without=JUDGING),
+    fingerprint("prepare_mle_dojo_competition", without=JUDGING) if BENCHMARK else "",
+    str(MLE_DOJO["commit"]),
+    str(MLE_DOJO["drop_leaking_columns"]),
+]
 CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 
 
@@ -138,8 +161,18 @@ def settings_of_api_model(wildcards):
 def checkpoint(seed, iteration):
     """The policy after `iteration` updates of a run; all runs start from the same base model."""
     if iteration == 0:
-        return f"{STUDY}/base_model"
+        return f"{START}/base_model"
     return f"{STUDY}/seed{seed}/iteration{iteration}/checkpoint"
+
+
+def played_in(iteration):
+    """The study whose shards an iteration learns from; the base model plays those of the first."""
+    return START if int(iteration) == 1 else STUDY
+
+
+def shards_played(wildcards):
+    folder = f"{played_in(wildcards.iteration)}/{STEP}/trajectories".format(**wildcards)
+    return [f"{folder}/shard{shard}.parquet" for shard in SHARDS]
 
 
 def playing_model(wildcards):
@@ -150,12 +183,12 @@ def playing_model(wildcards):
 def earlier_executions(wildcards):
     """What a run has executed so far on training competitions, the base model's warm start first."""
     remembered = config["sandbox"]["remember_programs"]
-    shards = expand(
-        f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/executions/shard{{shard}}.parquet",
-        iteration=range(1, int(wildcards.iteration)) if remembered else [],
-        shard=SHARDS,
-    )
-    return [f"{STUDY}/base_model_executions.parquet", *shards]
+    shards = [
+        f"{played_in(iteration)}/seed{wildcards.seed}/iteration{iteration}/executions/shard{shard}.parquet"
+        for iteration in range(1, int(wildcards.iteration) if remembered else 1)
+        for shard in SHARDS
+    ]
+    return [f"{START}/base_model_executions.parquet", *shards]
 
 
 def is_supervised(iteration):
@@ -247,6 +280,10 @@ def evaluated_names(wildcards):
 
 
 def evaluated_competitions(wildcards):
+    return ancient(prepared(wildcards.group))
+
+
+def graded_competitions(wildcards):
     return prepared(wildcards.group)
 
 
@@ -281,6 +318,13 @@ def image_needed(family):
     Its age does not matter: one of other content has another name.
     """
     return ancient(image_file(family)) if DeploymentMethod.APPTAINER in DEPLOYMENT else []
+
+
+def images_used():
+    """Option that names the images of jobs that run in containers."""
+    if DeploymentMethod.APPTAINER not in DEPLOYMENT:
+        return ""
+    return " ".join(["--images", *map(image_file, FAMILIES)])
 
 
 def figure(name, category):

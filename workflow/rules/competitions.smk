@@ -20,7 +20,9 @@ rule prepare_competition:
         runtime=growing(4),
     params:
         folder=subpath(output.facts, parent=True),
-        code=fingerprint("prepare_competition"),
+        # How a metric is computed is no matter of preparing; how it is described and ranked is.
+        metrics=Path(METRICS).read_text().partition("METRICS: ")[2],
+        code=fingerprint("prepare_competition", without=(METRICS,)),
     shell:
         "python scripts/prepare_competition.py --competition {wildcards.competition} "
         "--leaderboard {input.leaderboard} --output-dir {params.folder} "

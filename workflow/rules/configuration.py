@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from variations import variant
 
 from agent.core.prompts import PromptManager
 
@@ -31,7 +32,11 @@ def find_problem(config: Config, overriding: Sequence[Path] = ()) -> str | None:
     `overriding` are the configuration files given on the command line, the last of which wins.
     Paths in the configuration are relative to the working directory.
     """
-    problem = next(_schema_problems(config), None) or next(_other_problems(config), None)
+    problem = (
+        next(_schema_problems(config), None)
+        or next(_other_problems(config), None)
+        or next(_variant_problems(config), None)
+    )
     if problem is None:
         return None
     key, text = problem
@@ -110,6 +115,15 @@ def _other_problems(config: Config) -> Iterator[Problem]:
     yield from _group_problems(config)
     yield from _mle_dojo_problems(config)
     yield from _vllm_problems(config)
+
+
+def _variant_problems(config: Config) -> Iterator[Problem]:
+    """Each variant must be a configuration that can be run by itself."""
+    for name, overrides in config["variants"].items():
+        own = variant(config, name, overrides) | {"study": config["study"]}
+        del own["start"]
+        for key, text in (*_schema_problems(own), *_other_problems(own)):
+            yield ("variants", name, *key), text
 
 
 def _base_model_problems(config: Config) -> Iterator[Problem]:
@@ -271,6 +285,12 @@ def _mle_dojo_problems(config: Config) -> Iterator[Problem]:
         yield (
             ("environment", "scoring"),
             f"{environment['scoring']} cannot be had from MLE-Dojo's engine: set it to upstream",
+        )
+    if environment["scoring"] == "upstream" != config["evaluation"]["scoring"]:
+        yield (
+            ("evaluation", "scoring"),
+            "halves cannot judge agents that were told of all answers: set it to upstream, as "
+            "environment.scoring is",
         )
     embedded = {board.stem for board in LEADERBOARDS.glob("*.csv")}
     known = set(pd.read_csv(CATALOGUE)["slug"])

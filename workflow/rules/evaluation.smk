@@ -11,15 +11,17 @@ API_SCORES = expand(f"{STUDY}/evaluation/api/{{name}}/scores.csv", name=API_MODE
 
 
 rule evaluate:
-    """Play one policy on one group of competitions, and grade it on the final half."""
+    """Play one policy on one group of competitions; the episodes hold every submission.
+
+    What was played stays valid when competitions are judged otherwise (other leaderboards, metrics,
+    halves), hence `ancient`; what an agent sees of them is under `params`.
+    """
     input:
         model=evaluated_model,
         competitions=evaluated_competitions,
         image=image_needed("rollouts"),
     output:
-        scores=f"{STUDY}/evaluation/{STEP}/{{group}}/scores.csv",
         episodes=f"{STUDY}/evaluation/{STEP}/{{group}}/episodes.parquet",
-        turns=f"{STUDY}/evaluation/{STEP}/{{group}}/turns.csv",
         timing=f"{STUDY}/timing/{STEP}/evaluate_{{group}}.json",
     log:
         f"{STUDY}/logs/{STEP}/evaluate_{{group}}.log",
@@ -33,20 +35,55 @@ rule evaluate:
     resources:
         **asked("evaluation"),
     params:
-        folder=subpath(output.scores, parent=True),
+        folder=subpath(output.episodes, parent=True),
         names=evaluated_names,
-        policy=evaluated_policy,
         temperature=config["evaluation"]["temperature"],
         episodes=evaluation_episodes,
         sampling_seed=sampling_seed,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
-        code=fingerprint("evaluate", *PROMPTS),
+        seen=PREPARATION,
+        code=fingerprint("evaluate", *PROMPTS, without=JUDGING),
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
         "--temperature {params.temperature} --competitions {params.names} "
-        "--num-episodes {params.episodes} --policy {params.policy} --seed {wildcards.seed} "
+        "--num-episodes {params.episodes} "
         "--iteration {wildcards.iteration} --sampling-seed {params.sampling_seed} "
         "--workers $(({threads} + 1)) --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
+
+
+rule grade_evaluation:
+    """Judge an evaluation's stored submissions on the final half of the answers."""
+    input:
+        episodes=f"{STUDY}/evaluation/{STEP}/{{group}}/episodes.parquet",
+        competitions=graded_competitions,
+        image=image_needed("competitions"),
+    output:
+        scores=f"{STUDY}/evaluation/{STEP}/{{group}}/scores.csv",
+        turns=f"{STUDY}/evaluation/{STEP}/{{group}}/turns.csv",
+        grading=f"{STUDY}/evaluation/{STEP}/{{group}}/grading.json",
+        timing=f"{STUDY}/timing/{STEP}/grade_{{group}}.json",
+    log:
+        f"{STUDY}/logs/{STEP}/grade_{{group}}.log",
+    benchmark:
+        f"{STUDY}/benchmarks/{STEP}/grade_{{group}}.tsv"
+    conda:
+        "../../envs/competitions.yaml"
+    container:
+        image_file("competitions")
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        folder=subpath(output.scores, parent=True),
+        policy=evaluated_policy,
+        told=config["environment"]["scoring"],
+        scoring=config["evaluation"]["scoring"],
+        code=fingerprint("grade_evaluation"),
+    shell:
+        "python scripts/grade_evaluation.py --episodes {input.episodes} --told {params.told} "
+        "--scoring {params.scoring} --policy {params.policy} --seed {wildcards.seed} "
+        "--iteration {wildcards.iteration} --output-dir {params.folder} "
+        "--timing {output.timing} > {log} 2>&1"
 
 
 rule evaluate_yardsticks:
@@ -78,12 +115,13 @@ rule evaluate_yardsticks:
     params:
         episodes=config["evaluation"]["episodes"] * len(SEEDS),
         settings=sections("episode", "environment", "sandbox"),
+        scoring=config["evaluation"]["scoring"],
         code=fingerprint("evaluate_yardsticks", *PROMPTS),
     shell:
         "python scripts/evaluate_yardsticks.py --competitions-table {input.table} "
         "--leaderboards config/leaderboards --base {input.base} --trained {input.trained} "
         "--num-episodes {params.episodes} --config {params.settings:q} "
-        "--output {output.scores} --timing {output.timing} > {log} 2>&1"
+        "--scoring {params.scoring} --output {output.scores} --timing {output.timing} > {log} 2>&1"
 
 
 rule evaluate_api_model:
@@ -115,10 +153,12 @@ rule evaluate_api_model:
         max_new_tokens=config["sampling"]["max_new_tokens"],
         episodes=config["evaluation"]["episodes"],
         settings=settings_of_api_model,
+        scoring=config["evaluation"]["scoring"],
         code=fingerprint("evaluate_api_model", *PROMPTS),
     shell:
         "python scripts/evaluate_api_model.py --config {params.settings:q} "
         "--temperature {params.temperature} --max-new-tokens {params.max_new_tokens} "
+        "--scoring {params.scoring} "
         "--competitions {params.names} --num-episodes {params.episodes} "
         "--workers $(({threads} + 1)) --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
 

@@ -24,8 +24,18 @@ WORK = [
         seed=SEEDS,
         iteration=filter(is_weighed, ITERATIONS),
     ),
-    *expand(f"{STUDY}/timing/{STEP}/evaluate_held_out.json", seed=SEEDS, iteration=EVALUATED),
-    *expand(f"{STUDY}/timing/{STEP}/evaluate_train.json", seed=SEEDS, iteration=ON_TRAIN),
+    *expand(
+        f"{STUDY}/timing/{STEP}/{{job}}_held_out.json",
+        seed=SEEDS,
+        iteration=EVALUATED,
+        job=["evaluate", "grade"],
+    ),
+    *expand(
+        f"{STUDY}/timing/{STEP}/{{job}}_train.json",
+        seed=SEEDS,
+        iteration=ON_TRAIN,
+        job=["evaluate", "grade"],
+    ),
     f"{STUDY}/timing/evaluate_yardsticks.json",
     f"{STUDY}/timing/collect_scores.json",
 ]

@@ -35,7 +35,11 @@ rule base_model:
             "vllm",
         ),
         # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
-        code=fingerprint("base_model", *PROMPTS, without=("agent/training/rewards.py",)),
+        code=fingerprint(
+            "base_model",
+            *PROMPTS,
+            without=("agent/training/rewards.py", *JUDGING),
+        ),
     shell:
         "python scripts/base_model.py --config {params.settings:q} --competitions {params.names} "
         "--output-dir {output.model} --executions-to {output.executions} --workers $(({threads} + 1)) "
@@ -103,7 +107,7 @@ rule generate_trajectories:
         first=first_episode,
         weights="" if UNIFORM else weights_option,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
-        code=fingerprint("generate_trajectories", *PROMPTS),
+        code=fingerprint("generate_trajectories", *PROMPTS, without=JUDGING),
     shell:
         "python scripts/generate_trajectories.py --model-name {input.model} "
         "--config {params.settings:q} --competitions {params.names} "
@@ -120,11 +124,7 @@ rule train_rl:
     input:
         base_model=starting_model,
         previous=previous_checkpoint,
-        shards=expand(
-            f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
-            shard=SHARDS,
-            allow_missing=True,
-        ),
+        shards=shards_played,
         image=image_needed("training"),
     output:
         checkpoint=directory(f"{STUDY}/{STEP}/checkpoint"),

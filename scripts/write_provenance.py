@@ -1,0 +1,51 @@
+"""Write where a study's results come from: provenance.json, and the folder as an RO-Crate."""
+
+import json
+from pathlib import Path
+
+import tyro
+
+from agent.core.errors import one_line_errors
+from agent.evaluation.crate import crate
+from agent.evaluation.files import write_bytes, write_json
+from agent.evaluation.provenance import describe_study
+
+
+def main(
+    config: str,
+    competitions: list[Path],
+    timings: list[Path],
+    turns: Path,
+    results: list[Path],
+    output_dir: Path,
+    snakemake_version: str,
+    images: tuple[Path, ...] = (),
+    constraints: Path = Path("envs/constraints.txt"),
+    workflow: Path = Path("Snakefile"),
+) -> None:
+    """Write provenance.json, ro-crate-metadata.json and a copy of the workflow's entry.
+
+    Args:
+        config: the whole configuration as JSON.
+        competitions: competition.json of every competition, which hold their files' checksums.
+        timings: timing file of every job.
+        turns: the study's turns.csv, which says how programs were confined.
+        results: files of the results folder to take checksums of.
+        output_dir: the results folder.
+        snakemake_version: of the Snakemake that runs the study.
+        images: container images that jobs ran in.
+        constraints: the pinned packages.
+        workflow: the workflow's entry.
+    """
+    facts = describe_study(
+        json.loads(config), images, constraints, competitions, timings, turns, results
+    )
+    write_json(output_dir / "provenance.json", facts)
+    write_bytes(output_dir / workflow.name, workflow.read_bytes())
+    metadata = crate(facts, workflow.name, results, snakemake_version)
+    write_json(output_dir / "ro-crate-metadata.json", metadata)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        tyro.cli(main, description=__doc__)

@@ -1,0 +1,89 @@
+"""What moved between two versions of a study's results."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from checkout import ROOT
+
+from agent.evaluation.difference import compare_studies, difference_text
+
+ROWS = pd.DataFrame(
+    {
+        "measure": ["score", "gain", "gain"],
+        "policy": ["base", "trained", "trained"],
+        "against": [None, "base", "dummy"],
+        "value": [0.5, 0.1, 0.4],
+        "low": [0.4, None, 0.3],
+        "n_runs": [3, 3, 3],
+        "note": ["", "few runs", ""],
+    }
+)
+PLAYED = pd.DataFrame({"competition": ["a", "b"], "group": "held_out", "gain": [0.25, 0.5]})
+
+
+def write(folder: Path, statistics: pd.DataFrame, competitions: pd.DataFrame = PLAYED) -> Path:
+    folder.mkdir()
+    statistics.to_csv(folder / "statistics.csv", index=False)
+    competitions.to_csv(folder / "competitions.csv", index=False)
+    return folder
+
+
+def diff(*folders: Path) -> subprocess.CompletedProcess[str]:
+    before, after = map(str, folders)
+    command = [sys.executable, "scripts/diff_results.py", "--before", before, "--after", after]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_equal_results_have_not_moved_whatever_their_notes_say(tmp_path):
+    one = write(tmp_path / "one", ROWS)
+    two = write(tmp_path / "two", ROWS.assign(note="other words"))
+    assert compare_studies(one, two).empty
+    done = diff(one, two)
+    assert (done.returncode, done.stdout) == (0, "nothing moved\n")
+
+
+def test_what_moved_is_listed_by_size_and_numbers_that_came_or_went_first(tmp_path):
+    changed = ROWS.assign(value=[0.5, 0.2, 0.1], low=[None, None, 0.31])
+    one = write(tmp_path / "one", ROWS)
+    two = write(tmp_path / "two", changed, PLAYED.assign(gain=[0.25, 0.45]))
+    moved = compare_studies(one, two).moved
+    assert moved["row"].tolist() == [
+        "score base",
+        "gain trained dummy",
+        "gain trained base",
+        "b held_out",
+        "gain trained dummy",
+    ]
+    assert moved["column"].tolist() == ["low", "value", "value", "gain", "low"]
+    assert moved["change"].iloc[1:].round(6).tolist() == [-0.3, 0.1, -0.05, 0.01]
+    done = diff(one, two)
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[:3] == [
+        "5 numbers moved, largest change first",
+        "  statistics.csv: score base: low 0.4 -> none",
+        "  statistics.csv: gain trained dummy: value 0.4 -> 0.1 (-0.3)",
+    ]
+
+
+def test_rows_that_came_or_went_are_named(tmp_path):
+    one = write(tmp_path / "one", ROWS)
+    two = write(tmp_path / "two", ROWS.iloc[:2], pd.concat([PLAYED, PLAYED[:1].assign(group="x")]))
+    difference = compare_studies(one, two)
+    assert difference.new == ("competitions.csv: a x",)
+    assert difference.missing == ("statistics.csv: gain trained dummy",)
+    assert "1 new rows\n  competitions.csv: a x" in difference_text(difference)
+    assert diff(one, two).returncode == 3
+
+
+def test_a_folder_without_tables_is_an_error(tmp_path):
+    done = diff(write(tmp_path / "one", ROWS), tmp_path / "none")
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {tmp_path}/none: holds none of")
+
+
+def test_rows_of_the_same_name_are_an_error(tmp_path):
+    twice = write(tmp_path / "one", pd.concat([ROWS, ROWS[:1]]))
+    with pytest.raises(ValueError, match="two rows are named score base"):
+        compare_studies(twice, twice)

@@ -1,0 +1,74 @@
+"""Where a study's results come from, and the crate that says so."""
+
+import json
+from pathlib import Path
+
+import pytest
+from checkout import run
+
+from agent.evaluation.crate import crate
+from agent.evaluation.provenance import describe_study, sha256
+
+TURNS = "sandbox\nnamespaces\nnamespaces\nlandlock\n"
+
+
+def job(rule: str, started: float, **more: object) -> str:
+    return json.dumps({"rule": rule, "job": "x", "started": started, "ended": started + 5} | more)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    for name, text in {
+        "one.json": job("train_rl", 100.0, slurm_job="17"),
+        "two.json": job("train_rl", 200.0, slurm_job=None),
+        "turns.csv": TURNS,
+        "scores.csv": "a\n1\n",
+        "pins.txt": "numpy==1\n",
+        "wine/competition.json": "{}",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def described(folder: Path, images: tuple[Path, ...] = ()) -> dict:
+    config = {"study": "smoke", "seeds": [0, 1]}
+    files = [Path("one.json"), Path("two.json")]
+    wine = Path("wine/competition.json")
+    made = (Path("turns.csv"), [Path("scores.csv")])
+    return describe_study(config, images, Path("pins.txt"), [wine], files, *made)
+
+
+def test_facts_are_what_the_files_say(folder):
+    facts = described(folder, (Path("pins.txt"),))
+    assert facts["seeds"] == [0, 1] and facts["slurm_jobs"] == ["17"]
+    assert facts["seconds"] == {"train_rl": 10.0}
+    assert (facts["started"], facts["ended"]) == (100.0, 205.0)
+    assert facts["turns_by_sandbox"] == {"landlock": 1, "namespaces": 2}
+    assert facts["competitions_sha256"] == {"wine": sha256(Path("wine/competition.json"))}
+    assert facts["containers"] == {"pins.txt": facts["constraints_sha256"]}
+    assert facts["packages"]["numpy"] and set(facts["unknown"]) == {"commit", "dirty", "energy_kwh"}
+
+
+def test_a_commit_and_its_changes_are_known(folder):
+    for words in (["init", "-q"], ["add", "pins.txt"]):
+        assert run(folder, "git", *words).returncode == 0
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    assert run(folder, "git", *who, "commit", "-qm", "one").returncode == 0
+    facts = described(folder)
+    head = run(folder, "git", "rev-parse", "HEAD").stdout.strip()
+    assert (facts["commit"], facts["dirty"]) == (head, True)
+    assert "containers" in facts["unknown"] and facts["containers"] is None
+
+
+def test_every_entity_of_the_crate_is_there_and_described(folder):
+    made = crate(described(folder), "Snakefile", [Path("scores.csv")], "9.1")
+    entities = {entity["@id"]: entity for entity in made["@graph"]}
+    assert len(entities) == len(made["@graph"])
+    parts = {part["@id"] for part in entities["./"]["hasPart"]}
+    assert parts == {"Snakefile", "provenance.json", "scores.csv"} < set(entities)
+    assert entities["#run"]["startTime"] == "1970-01-01T00:01:40+00:00"
+    assert entities["scores.csv"]["sha256"] == sha256(Path("scores.csv"))
+    assert entities[entities["./"]["mainEntity"]["@id"]]["version"] == "unknown"
