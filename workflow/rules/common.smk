@@ -52,6 +52,11 @@ def names(group):
     return COMPETITIONS.loc[COMPETITIONS["group"] == group, "competition"].tolist()
 
 
+def joined(group):
+    """The same as one text: Snakemake would handle every item of a list, in every job."""
+    return " ".join(names(group))
+
+
 def prepared(group):
     return expand("results/competitions/{name}/competition.json", name=names(group))
 
@@ -110,13 +115,15 @@ def playing_model(wildcards):
 
 def earlier_executions(wildcards):
     """What a run has executed so far on training competitions, the base model's warm start first."""
-    remembered = config["sandbox"]["remember_programs"]
+    first = f"{STUDY}/base_model_executions.parquet"
+    if not config["sandbox"]["remember_programs"]:
+        return [first]
     shards = expand(
         f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/executions/shard{{shard}}.parquet",
-        iteration=range(1, int(wildcards.iteration)) if remembered else [],
+        iteration=range(1, int(wildcards.iteration)),
         shard=SHARDS,
     )
-    return [f"{STUDY}/base_model_executions.parquet", *shards]
+    return [first, *shards]
 
 
 def previous_checkpoint(wildcards):
@@ -155,7 +162,7 @@ def evaluated_model(wildcards):
 
 
 def evaluated_names(wildcards):
-    return names(wildcards.group)
+    return joined(wildcards.group)
 
 
 def evaluated_competitions(wildcards):

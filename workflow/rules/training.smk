@@ -23,7 +23,7 @@ rule base_model:
     resources:
         **asked("base_model"),
     params:
-        names=names("train"),
+        names=joined("train"),
         settings=sections(
             "base_model",
             "warm_start",
@@ -69,7 +69,7 @@ rule generate_trajectories:
         **asked("rollouts"),
     params:
         folder=subpath(output.shard, parent=True),
-        names=names("train"),
+        names=joined("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
         settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
