@@ -157,7 +157,8 @@ def proposal(partitions: list[Partition], accounts: list[str]) -> str:
     lines += [f"  mem_mb: {max(part.memory_mb for part in partitions)}"]
     times = [part.minutes for part in partitions if part.minutes is not None]
     lines += [f"  runtime: {max(times)}"] if len(times) == len(partitions) else []
-    lines += ["default-resources:", "  place: 1", """  slurm_extra: "'--signal=URG@120'\""""]
+    lines += ["default-resources:", "  place: 1", "  nodes: 1"]
+    lines += ["""  slurm_extra: "'--signal=URG@120'\""""]
     lines += [f"  slurm_account: {accounts[0]}"] if accounts else []
     lines += [f"  # or {account}" for account in accounts[1:]]
     for part in partitions:

@@ -96,6 +96,19 @@ def test_a_second_attempt_asks_for_more(tmp_path: Path) -> None:
     assert "mem_mb=3000" in done.stdout and "runtime=12" in done.stdout, done.stderr
 
 
+def test_an_update_asks_for_its_gpus_at_every_attempt_and_for_more_memory_and_time() -> None:
+    config = "config/qwen7b.yaml"
+    asked = yaml.safe_load((ROOT / config).read_text())["resources"]["update"]
+    assert asked["gpu"] > 1
+    options = ["--dry-run", "--attempt", "2", "--profile", "slurm", "--configfile", config]
+    done = run(ROOT, "snakemake", "results/mle-dojo/seed0/iteration1/checkpoint", *options)
+    text = done.stdout.partition("rule train_rl:")[2].partition("\n\n")[0]
+    told = dict(re.findall(r"(\w+)=(\d+)", text))
+    assert (told["gpu"], told["nodes"]) == (str(asked["gpu"]), "1"), done.stderr
+    assert told["mem_mb"] == str(2 * asked["mem_mb"])
+    assert told["runtime"] == str(2 * asked["runtime"])
+
+
 @pytest.mark.parametrize(
     ("script", "played", "trained"), [("run_baseline.sh", 1, 0), ("train_rl.sh", 0, 2)]
 )

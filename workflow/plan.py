@@ -102,7 +102,7 @@ def _units(job: Any, config: dict[str, Any]) -> float:
         case "generate_trajectories":
             return turns * job.params.episodes
         case "evaluate" | "evaluate_api_model":
-            return turns * job.params.episodes * len(job.params.names)
+            return turns * job.params.episodes * len(job.params.names.split())
         case "train_rl":
             return turns * config["training"]["episodes"] * config["ppo"]["epochs"]
         case _:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT, SMOKE, copy_repository
 
-from slurm import SMALL, call, clone, require_slurm, start
+from slurm import SMALL, call, clone, proposed, require_slurm, start
 
 Started = tuple[Path, subprocess.Popen[bytes]]
 
@@ -23,7 +23,7 @@ def report() -> str:
 @pytest.fixture(scope="session")
 def site_values(report: str) -> str:
     """As printed for the profile, but one partition is left to jobs without GPU."""
-    values = "partitions:" + report.rpartition("\npartitions:")[2]
+    values = proposed(report)
     assert "standard: {max_runtime: 120, max_mem_mb: 32000, max_threads: 8, max_gpu: 2}" in values
     return values.replace("max_threads: 8, max_gpu: 2}", "max_threads: 8}", 1)
 

@@ -33,22 +33,25 @@ class Job:
     partition: str
     allocated: dict[str, str]
     minutes: int
+    submitted: float
     started: float
     ended: float
 
 
 def jobs(folder: Path, what: str = "") -> list[Job]:
     """Ended jobs that were sent from a folder, in the order of their numbers."""
-    columns = "JobID,JobName,Comment,State,Partition,AllocTRES,TimelimitRaw,Start,End,WorkDir"
+    columns = (
+        "JobID,JobName,Comment,State,Partition,AllocTRES,TimelimitRaw,Submit,Start,End,WorkDir"
+    )
     command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={columns}"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = [line.split("|") for line in listed.splitlines()]
-    mine = [row for row in rows if Path(row[9]) == folder and row[2].startswith(what)]
-    return [_job(row) for row in mine if row[8] != "Unknown"]
+    mine = [row for row in rows if Path(row[10]) == folder and row[2].startswith(what)]
+    return [_job(row) for row in mine if row[9] != "Unknown"]
 
 
 def _job(row: list[str]) -> Job:
-    number, name, what, state, partition, tres, minutes, started, ended, _ = row
+    number, name, what, state, partition, tres, minutes, *times, _ = row
     allocated = dict(pair.split("=") for pair in tres.split(",") if pair)
     return Job(
         number,
@@ -58,8 +61,7 @@ def _job(row: list[str]) -> Job:
         partition,
         allocated,
         int(minutes),
-        _seconds(started),
-        _seconds(ended),
+        *map(_seconds, times),
     )
 
 
@@ -90,6 +92,11 @@ def wait(condition: Callable[[], T], seconds: float) -> T:
         assert time.monotonic() < deadline, f"waited {seconds} seconds in vain"
         time.sleep(0.5)
     return found
+
+
+def proposed(report: str) -> str:
+    """The site values that `make cluster-check` prints, as text for the profile."""
+    return "partitions:" + report.rpartition("\npartitions:")[2]
 
 
 def clone(folder: Path, site_values: str) -> Path:

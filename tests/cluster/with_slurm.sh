@@ -5,17 +5,19 @@
 #
 # For root on Debian. All of it lives in namespaces of its own, above a folder in memory: packages that
 # are missing are installed there, daemons and jobs end with the command, and nothing is left behind.
+# Where that cannot be had it says why in one line, and exits with 77.
 set -euo pipefail
 
 refuse() {
-    echo "error: with_slurm.sh: $1" >&2
-    exit 2
+    echo "no SLURM can be started here: $1" >&2
+    exit 77
 }
 
 enter() {
-    [ "$(id -u)" = 0 ] || refuse "SLURM's daemons need root: run it as root"
-    command -v apt-get >/dev/null || refuse "needs Debian's apt-get to install SLURM: use a Debian 12 machine"
-    unshare --mount --pid --fork true || refuse "this machine refuses namespaces to root: use one that is no container"
+    [ "$(id -u)" = 0 ] || refuse "its daemons need root: run this as root"
+    command -v apt-get >/dev/null || refuse "it is installed by Debian's apt-get: use a Debian 12 machine"
+    unshare --mount --pid --net --uts --fork true 2>/dev/null ||
+        refuse "this machine refuses namespaces to root: use one that is no container"
     STATE=$(mktemp -d)
     export STATE
     # Whatever ends this shell ends the namespaces, and the kernel all that is in them.
@@ -27,18 +29,19 @@ enter() {
 }
 
 install_slurm() {
-    mount -t tmpfs -o mode=755 slurm "$STATE"
+    mount -t tmpfs -o mode=755 slurm "$STATE" || refuse "this machine mounts no tmpfs"
     for folder in etc usr var run; do
         mkdir -p "$STATE"/{upper,work}/"$folder"
         mount -t overlay overlay \
-            -o "lowerdir=/$folder,upperdir=$STATE/upper/$folder,workdir=$STATE/work/$folder" "/$folder"
+            -o "lowerdir=/$folder,upperdir=$STATE/upper/$folder,workdir=$STATE/work/$folder" "/$folder" ||
+            refuse "this machine mounts no overlay over /$folder"
     done
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d # packages must not start their daemons
     chmod +x /usr/sbin/policy-rc.d
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update && apt-get install --yes --no-install-recommends \
+    { apt-get update; apt-get install --yes --no-install-recommends \
         slurmctld slurmd slurm-client slurmdbd mariadb-server munge iproute2; } \
-        >"$STATE/apt.log" 2>&1 || { tail -n 20 "$STATE/apt.log" >&2; refuse "apt-get could not install SLURM"; }
+        >"$STATE/apt.log" 2>&1 || refuse "apt-get could not install it: $(tail -n 1 "$STATE/apt.log")"
     mkdir -m 1777 "$STATE/tmp"
     unshare --net --uts "$0" --start "$@"
 }
@@ -103,8 +106,9 @@ until_true() {
         if timeout 5 "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done
-    tail -n 20 /var/log/slurm/*.log >&2 || true
-    refuse "waited 30 seconds in vain for: $*"
+    tail -n 20 /var/log/slurm/*.log || true
+    echo "waited 30 seconds in vain for: $*"
+    exit 1
 }
 
 start_slurm() {
@@ -124,7 +128,7 @@ start_slurm() {
     until_true sacctmgr show cluster
     sacctmgr -i add cluster test
     sacctmgr -i add account research Description=research Organization=test
-    sacctmgr -i add user root Account=research
+    sacctmgr -i add user root,nobody Account=research
     slurmctld
     until_true scontrol ping
     slurmd
@@ -138,7 +142,8 @@ case "${1:-}" in
     ;;
 --start)
     shift
-    start_slurm || { cat "$STATE/start.log" >&2; exit 2; }
+    start_slurm & # by itself, where its first error ends it
+    wait $! || { cat "$STATE/start.log"; refuse "its daemons do not start: $(tail -n 1 "$STATE/start.log")"; }
     TMPDIR="$STATE/tmp" "$@"
     ;;
 *) enter "$@" ;;

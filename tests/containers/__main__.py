@@ -5,9 +5,10 @@
 The base of the images is a Debian 12 from this machine's own source of packages, which only root
 can unpack. The study must have the results that it has without containers, byte for byte. Then the
 attacks and legitimate programs of `make attacks` run in the image in which episodes are played, as
-root and as an ordinary user; N = 1 takes all of them. Work is done in a temporary folder, or in
-FOLDER, which is kept, and whose images are used again. Where Apptainer does not work, or with
---stand-in, bubblewrap takes its place, and the verdict, which is the last line, says so.
+root and as an ordinary user; N = 1 takes all of them. Study and attacks are repeated on a SLURM.
+Work is done in a temporary folder, or in FOLDER, which is kept, and whose images are used again.
+Where Apptainer does not work, or with --stand-in, bubblewrap takes its place; the verdict, which is
+the last line, says so, and it says where SLURM cannot be had.
 """
 
 import argparse
@@ -23,14 +24,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from checkout import ROOT, copy_repository, reproducible_files, run, snakemake
+from checkout import QUIET, ROOT, copy_repository
 from images import FAMILIES, image_file
 
 from containers.runtime import Runtime, find_runtime, make_base, stand_in
+from containers.study import attack, attack_as_ordinary_user, compare, run_workflow
 
-ORDINARY = 65534  # nobody: Apptainer wants a user that has a name
 CORES = ("--cores", str(len(os.sched_getaffinity(0))))
 ROOM = 12  # GB, for images and what they are made from
+WITH_SLURM = ROOT / "tests/cluster/with_slurm.sh"
+NO_SLURM = 77  # its exit code where a machine cannot have one
+PYTHONPATH = (ROOT / "tests", ROOT / "tests/cluster", ROOT / "workflow/rules", ROOT)
 
 
 def main() -> int:
@@ -71,7 +75,8 @@ def check(folder: Path, every: int, without_apptainer: bool) -> list[str]:
         else runtime.version,
         timed("images", build_images, runtime, inside, folder / "base.sif"),
         timed("studies", compare_studies, inside, outside),
-        timed("attacks", attack, inside, every),
+        timed("attacks", attack_twice, inside, every),
+        timed("SLURM", repeat_on_slurm, inside, outside, every),
     ]
 
 
@@ -100,14 +105,6 @@ def fresh_copy(folder: Path) -> Path:
     return copy_repository(folder)
 
 
-def run_workflow(folder: Path, *options: str) -> None:
-    done = snakemake(folder, *options)
-    if done.returncode:
-        logs = [log for log in (folder / "results").rglob("*.log") if "error" in log.read_text()]
-        said = "\n".join(f"{log}:\n{log.read_text()[-2000:]}" for log in logs)
-        raise subprocess.CalledProcessError(done.returncode, done.args, done.stderr[-4000:], said)
-
-
 def build_images(runtime: Runtime, folder: Path, base: Path) -> str:
     """By the workflow's rules. What the labels say must be what the constraints say."""
     run_workflow(folder, "--config", f"container_base={base}", *CORES, "containers")
@@ -130,50 +127,25 @@ def compare_studies(inside: Path, outside: Path) -> str:
     """The miniature study in containers, each job in its image, and without containers."""
     timed("study in containers", run_workflow, inside, *CORES, "--sdm", "apptainer")
     timed("study without", run_workflow, outside, *CORES)
-    log = max((inside / ".snakemake/log").glob("*.log"))  # their names begin with the date
-    entered = re.findall(r"^Activating singularity image containers/(\w+)-", log.read_text(), re.M)
-    finished = len(re.findall(r"^Finished jobid", log.read_text(), re.M))
-    assert len(entered) == finished - 1, f"{log}: {len(entered)} of {finished - 1} in containers"
-    assert set(entered) == set(FAMILIES), f"{log}: images of {set(entered)} only"
-    compared = reproducible_files(outside)
-    assert len(compared) > 25
-    for path in compared:
-        again = inside / path.relative_to(outside)
-        assert without_tier(again) == without_tier(path), f"{again}: differs from {path}"
-    return (
-        f"{len(entered)} jobs in containers, {len(compared)} files byte-identical to those without"
-    )
+    return compare(inside, outside, [])
 
 
-def without_tier(path: Path) -> bytes:
-    """A file's content but for how well programs were confined, which some record."""
-    return re.sub(rb"(namespaces|landlock) \([^)]*\)", b"", path.read_bytes())
+def attack_twice(folder: Path, every: int) -> str:
+    return f"{attack(folder, every)}, {attack_as_ordinary_user(folder, every)}"
 
 
-def attack(folder: Path, every: int) -> str:
-    told = [attack_as(folder, every)]
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
-        os.chown(home, ORDINARY, ORDINARY)
-        told.append(attack_as(folder, every, user=ORDINARY, group=ORDINARY, extra_groups=[]))
-    return ", ".join(told)
-
-
-def attack_as(folder: Path, every: int, **user: Any) -> str:
-    """Attacks and legitimate programs in a container, at each tier that is to be had there."""
-    command = f"PYTHONPATH=$PWD:$PWD/tests python -m attacks --no-control --every {every}"
-    image = image_file("rollouts")
-    done = run(
-        folder, "apptainer", "exec", "--home", str(folder), image, "bash", "-c", command, **user
-    )
-    print(*(line for line in done.stdout.splitlines() if not line.startswith("sandbox:")), sep="\n")
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        raise subprocess.CalledProcessError(done.returncode, done.args, "", done.stderr[-4000:])
-    tiers = " and ".join(line["tier"] for line in lines)
-    attacks, programs = lines[0]["attacks"], lines[0]["legitimate"]
-    harmful = sum(line["harmful"] + line["legitimate_failed"] for line in lines)
-    assert harmful == 0, f"{harmful} attacks did harm, or programs failed"
-    return f"{lines[0]['user']}: {tiers}, no harm by {attacks} attacks, none to {programs} programs"
+def repeat_on_slurm(inside: Path, outside: Path, every: int) -> str:
+    """Study and attacks as jobs of a SLURM, where one can be had."""
+    shutil.rmtree(inside.with_name("slurm"), ignore_errors=True)
+    command = [WITH_SLURM, sys.executable, "-m", "containers.on_slurm", inside, outside, str(every)]
+    path = os.pathsep.join(map(str, PYTHONPATH))
+    environment = os.environ | QUIET | {"PYTHONPATH": path}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode == NO_SLURM:
+        return f"NOT on SLURM ({done.stderr.strip().splitlines()[-1]})"
+    print(done.stdout)
+    done.check_returncode()
+    return "; ".join(done.stdout.splitlines()[-2:])
 
 
 if __name__ == "__main__":

@@ -78,6 +78,11 @@ def names(group):
     return COMPETITIONS.loc[COMPETITIONS["group"] == group, "competition"].tolist()
 
 
+def joined(group):
+    """The same as one text: Snakemake would handle every item of a list, in every job."""
+    return " ".join(names(group))
+
+
 @functools.cache
 def categories(group):
     """The category of each of the group's competitions, in the same order."""
@@ -182,13 +187,15 @@ def playing_model(wildcards):
 
 def earlier_executions(wildcards):
     """What a run has executed so far on training competitions, the base model's warm start first."""
-    remembered = config["sandbox"]["remember_programs"]
+    first = f"{START}/base_model_executions.parquet"
+    if not config["sandbox"]["remember_programs"]:
+        return [first]
     shards = [
         f"{played_in(iteration)}/seed{wildcards.seed}/iteration{iteration}/executions/shard{shard}.parquet"
-        for iteration in range(1, int(wildcards.iteration) if remembered else 1)
+        for iteration in range(1, int(wildcards.iteration))
         for shard in SHARDS
     ]
-    return [f"{START}/base_model_executions.parquet", *shards]
+    return [first, *shards]
 
 
 def is_supervised(iteration):
@@ -276,7 +283,7 @@ def evaluated_model(wildcards):
 
 
 def evaluated_names(wildcards):
-    return names(wildcards.group)
+    return joined(wildcards.group)
 
 
 def evaluated_competitions(wildcards):

@@ -148,7 +148,7 @@ rule evaluate_api_model:
         **asked("yardsticks"),
     params:
         folder=subpath(output.scores, parent=True),
-        names=names("held_out"),
+        names=joined("held_out"),
         temperature=config["evaluation"]["temperature"],
         max_new_tokens=config["sampling"]["max_new_tokens"],
         episodes=config["evaluation"]["episodes"],

@@ -23,7 +23,7 @@ rule base_model:
     resources:
         **asked("base_model"),
     params:
-        names=names("train"),
+        names=joined("train"),
         settings=sections(
             "base_model",
             "warm_start",
@@ -65,7 +65,7 @@ rule weigh_competitions:
         **LIGHT,
     params:
         by=config["training"]["competition_sampling"],
-        names=names("train"),
+        names=joined("train"),
         categories=categories("train"),
         code=fingerprint("weigh_competitions"),
     shell:
@@ -102,7 +102,7 @@ rule generate_trajectories:
         **asked("rollouts"),
     params:
         folder=subpath(output.shard, parent=True),
-        names=names("train"),
+        names=joined("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
         weights="" if UNIFORM else weights_option,
