@@ -23,7 +23,9 @@ from checkout import (
 FIGURES = (
     "plot_learning_curves",
     "plot_competition_changes",
+    "plot_performance_profiles",
     "plot_score_distributions",
+    "plot_cost_against_score",
     "plot_action_mix",
     "plot_training_metrics",
 )
@@ -32,7 +34,8 @@ COMPARED = {
     "tabulate_results",
     "plot_learning_curves",
     "plot_competition_changes",
-    "plot_score_distributions",
+    "plot_performance_profiles",
+    "plot_cost_against_score",
     "headline",
 }
 ANALYSIS = COMPARED | {
@@ -116,7 +119,7 @@ def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
     assert len(numbers) > 10 and None not in headline.values()
     assert "3 held-out competitions" in (results / "headline.txt").read_text()
     for figure in (*FIGURES, "plot_time_split"):
-        for suffix in ("pdf", "png", "svg"):
+        for suffix in ("pdf", "png", "svg", "txt"):
             assert (results / f"figures/{figure.removeprefix('plot_')}.{suffix}").stat().st_size
     assert "68 episodes" in (results / "logs/build_trajectory_browser.log").read_text()
     policies = set(pd.read_csv(results / "scores.csv")["policy"])

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from agent.evaluation.files import write_bytes
 
 STYLE = Path(__file__).with_name("house.mplstyle")
-COLUMN = 3.4  # inches
-PAGE = 7.0  # inches
+COLUMN = 3.3  # inches: every figure fits one column of a paper, at the size it is read
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#666666"

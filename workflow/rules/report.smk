@@ -27,7 +27,9 @@ ANALYSES = expand(
         "tabulate_results",
         "plot_learning_curves",
         "plot_competition_changes",
+        "plot_performance_profiles",
         "plot_score_distributions",
+        "plot_cost_against_score",
         "plot_action_mix",
         "plot_training_metrics",
     ],
@@ -111,7 +113,7 @@ rule plot_learning_curves:
     shell:
         "python scripts/plot_learning_curves.py --scores {input.scores} --training-metrics {input.metrics} "
         "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
-        "--timing {output.timing} > {log} 2>&1"
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_competition_changes:
@@ -131,17 +133,44 @@ rule plot_competition_changes:
     resources:
         **LIGHT,
     params:
+        resamples=config["statistics"]["resamples"],
         code=fingerprint("plot_competition_changes", STYLE),
     shell:
-        "python scripts/plot_competition_changes.py --competitions {input.competitions} --pdf {output.pdf} "
-        "--svg {output.svg} --png {output.png} --timing {output.timing} > {log} 2>&1"
+        "python scripts/plot_competition_changes.py --competitions {input.competitions} "
+        "--resamples {params.resamples} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
-rule plot_score_distributions:
+rule plot_performance_profiles:
     """Draw performance profiles and the IQM of every policy."""
     input:
         scores=rules.collect_scores.output.scores,
         statistics=rules.compare_policies.output.statistics,
+        image=image_needed("analysis"),
+    output:
+        **figure("performance_profiles", "Results"),
+        timing=f"{STUDY}/timing/plot_performance_profiles.json",
+    log:
+        f"{STUDY}/logs/plot_performance_profiles.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        bootstrap=BOOTSTRAP,
+        code=fingerprint("plot_performance_profiles", STYLE),
+    shell:
+        "python scripts/plot_performance_profiles.py --scores {input.scores} --statistics {input.statistics} "
+        "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
+
+
+rule plot_score_distributions:
+    """Draw how the scores of single episodes are spread."""
+    input:
+        scores=rules.collect_scores.output.scores,
         image=image_needed("analysis"),
     output:
         **figure("score_distributions", "Results"),
@@ -155,12 +184,36 @@ rule plot_score_distributions:
     resources:
         **LIGHT,
     params:
-        bootstrap=BOOTSTRAP,
         code=fingerprint("plot_score_distributions", STYLE),
     shell:
-        "python scripts/plot_score_distributions.py --scores {input.scores} --statistics {input.statistics} "
+        "python scripts/plot_score_distributions.py --scores {input.scores} --pdf {output.pdf} --svg {output.svg} "
+        "--png {output.png} --caption {output.caption} --timing {output.timing} > {log} 2>&1"
+
+
+rule plot_cost_against_score:
+    """Draw scores against what training had used until then."""
+    input:
+        scores=rules.collect_scores.output.scores,
+        metrics=METRICS,
+        image=image_needed("analysis"),
+    output:
+        **figure("cost_against_score", "Results"),
+        timing=f"{STUDY}/timing/plot_cost_against_score.json",
+    log:
+        f"{STUDY}/logs/plot_cost_against_score.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        bootstrap=BOOTSTRAP,
+        code=fingerprint("plot_cost_against_score", STYLE),
+    shell:
+        "python scripts/plot_cost_against_score.py --scores {input.scores} --training-metrics {input.metrics} "
         "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
-        "--timing {output.timing} > {log} 2>&1"
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_action_mix:
@@ -183,7 +236,7 @@ rule plot_action_mix:
         code=fingerprint("plot_action_mix", STYLE),
     shell:
         "python scripts/plot_action_mix.py --turns {input.turns} --pdf {output.pdf} --svg {output.svg} "
-        "--png {output.png} --timing {output.timing} > {log} 2>&1"
+        "--png {output.png} --caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_training_metrics:
@@ -206,7 +259,8 @@ rule plot_training_metrics:
         code=fingerprint("plot_training_metrics", STYLE),
     shell:
         "python scripts/plot_training_metrics.py --training-metrics {input.metrics} --pdf {output.pdf} "
-        "--svg {output.svg} --png {output.png} --timing {output.timing} > {log} 2>&1"
+        "--svg {output.svg} --png {output.png} --caption {output.caption} "
+        "--timing {output.timing} > {log} 2>&1"
 
 
 rule summarise_timing:
@@ -255,7 +309,7 @@ rule plot_time_split:
         code=fingerprint("plot_time_split", STYLE),
     shell:
         "python scripts/plot_time_split.py --time-split {input.time_split} --pdf {output.pdf} "
-        "--svg {output.svg} --png {output.png} > {log} 2>&1"
+        "--svg {output.svg} --png {output.png} --caption {output.caption} > {log} 2>&1"
 
 
 rule headline:
