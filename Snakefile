@@ -34,6 +34,8 @@ rule all:
         rules.plot_training_metrics.output,
         rules.plot_time_split.output,
         rules.build_trajectory_browser.output,
+        rules.build_paper_kit.output,
+        rules.write_first_page.output,
         published(SEEDS, ITERATIONS) if config["training"]["wandb_project"] else [],
         [*rules.tabulate_audits.output, *rules.tabulate_benchmark.output] if BENCHMARK else [],
 

@@ -71,7 +71,8 @@ def _episodes_along(scores: pd.DataFrame) -> dict[int, int]:
     """Episodes per run and competition that each evaluated iteration rests on; 0 is the base."""
     held_out = scores[(scores["group"] == GROUP) & scores["policy"].isin(AGENTS)]
     cells = held_out.groupby(["iteration", "seed", "competition"]).size()
-    return {int(at): int(number) for at, number in cells.groupby("iteration").min().items()}
+    smallest = cells.groupby("iteration").min()
+    return dict(zip(smallest.index.astype(int), smallest.astype(int), strict=True))
 
 
 def competition_changes(competitions: pd.DataFrame, resamples: int) -> str:

@@ -2,6 +2,11 @@ METRICS = expand(f"{STUDY}/{STEP}/metrics.json", seed=SEEDS, iteration=ITERATION
 BOOTSTRAP = f"--resamples {config['statistics']['resamples']} --seed {config['statistics']['seed']}"
 STYLE = "agent/evaluation/house.mplstyle"
 PAGE = sorted(map(str, Path("agent/browser/page").iterdir()))
+TEMPLATES = sorted(map(str, Path("agent/evaluation/templates").iterdir()))
+# All settings but those that make no results.
+SETTINGS = json.dumps(
+    config | {"training": config["training"] | {"wandb_project": None}}, sort_keys=True
+)
 
 # The jobs whose time is summed up: everything before the sum itself.
 WORK = [
@@ -378,3 +383,75 @@ rule build_trajectory_browser:
         "--shards {input.shards} --yardsticks {input.yardsticks} "
         "--tokenizer {input.base_model}/tokenizer.json --config {params.settings:q} "
         "--study {params.study} --output-dir {output.page} > {log} 2>&1"
+
+
+# In the order of a paper.
+FIGURES = [
+    rules.plot_learning_curves.output,
+    rules.plot_competition_changes.output,
+    rules.plot_performance_profiles.output,
+    rules.plot_score_distributions.output,
+    rules.plot_cost_against_score.output,
+    rules.plot_action_mix.output,
+    rules.plot_training_metrics.output,
+    rules.plot_time_split.output,
+]
+
+
+rule build_paper_kit:
+    """Write what a paper about the study needs: numbers, methods, checklist, tables, figures."""
+    input:
+        headline=rules.headline.output.headline,
+        summary=rules.summarise_timing.output.summary,
+        results=rules.tabulate_results.output.csv,
+        competitions=config["competitions"],
+        figures=[drawn.pdf for drawn in FIGURES],
+        captions=[drawn.caption for drawn in FIGURES],
+        tables=[rules.tabulate_results.output.tex, rules.tabulate_results.output.competitions],
+        image=image_needed("analysis"),
+    output:
+        kit=directory(f"{STUDY}/paper"),
+    log:
+        f"{STUDY}/logs/build_paper_kit.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        settings=SETTINGS,
+        code=fingerprint("build_paper_kit", *TEMPLATES),
+    shell:
+        "python scripts/build_paper_kit.py --config {params.settings:q} --headline {input.headline} "
+        "--timing-summary {input.summary} --results {input.results} --competitions {input.competitions} "
+        "--figures {input.figures} --captions {input.captions} --tables {input.tables} "
+        "--output-dir {output.kit} > {log} 2>&1"
+
+
+rule write_first_page:
+    """Answer what a newcomer asks, for the first page of the report."""
+    input:
+        headline=rules.headline.output.headline,
+        summary=rules.summarise_timing.output.summary,
+        metrics=METRICS,
+        competitions=config["competitions"],
+        image=image_needed("analysis"),
+    output:
+        page=f"{STUDY}/first_page.rst",
+    log:
+        f"{STUDY}/logs/write_first_page.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        settings=SETTINGS,
+        kit=rules.build_paper_kit.output.kit,
+        code=fingerprint("write_first_page", *TEMPLATES),
+    shell:
+        "python scripts/write_first_page.py --config {params.settings:q} --headline {input.headline} "
+        "--timing-summary {input.summary} --training-metrics {input.metrics} "
+        "--competitions {input.competitions} --paper-kit {params.kit} --output {output.page} > {log} 2>&1"
