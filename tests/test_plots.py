@@ -149,6 +149,15 @@ def test_a_figure_fits_a_column_and_is_readable_at_that_size(
     assert b"/Type3" not in pdf and b"/Subtype /Image" not in pdf
 
 
+def test_the_report_shows_a_figure_larger_than_print(
+    draw: Callable[[str], Figure], tmp_path: Path
+) -> None:
+    saved = save(draw, "score_distributions", tmp_path / "saved")
+    width = float(re.search(rb'<svg [^>]*?width="([\d.]+)pt"', saved["svg"])[1])
+    drawn = re.search(rb'viewBox="0 0 ([\d.]+) ', saved["svg"])[1]
+    assert float(drawn) == pytest.approx(3.3 * 72) and width == pytest.approx(1.8 * 3.3 * 72)
+
+
 def test_house_style_overrides_what_the_user_has_set(
     draw: Callable[[str], Figure], tmp_path: Path
 ) -> None:

@@ -28,7 +28,6 @@ def fill(template: str, **facts: Any) -> str:
         comment_start_string="<#",
         comment_end_string="#>",
         keep_trailing_newline=True,
-        trim_blocks=True,
     )
     environment.filters |= {
         "tex": escape,
