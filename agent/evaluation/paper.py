@@ -16,6 +16,7 @@ from agent.evaluation.writing import fill, groups_of
 
 # Measured on one machine at one time: kept apart, as everything else is the same on every run.
 MEASURED_TIME = ("wall_seconds", "useful_time_share", "named_time_share", "peak_memory_gib")
+MEASURED_FIGURE = "time_split"
 RESULT_COLUMNS = ("iqm", "mean", "valid_rate", "gain", "probability_of_improvement")
 IN_LETTERS = {"1000": "thousand"}  # the name of a macro has no digits
 
@@ -39,22 +40,21 @@ def paper_texts(study: Study) -> dict[str, str]:
         "n": study.headline,
         "groups": {"validation": None} | groups_of(study.competitions),
         "figures": {name: caption_macro(name) for name in study.captions},
-        "cores": study.cores,
         "gpus": max(job["gpu"] for job in study.config["resources"].values()),
         "claim": "[Yes]" if (study.headline["gain_ci_by_run"][0] or 0.0) > 0 else "[No]",
     }
     templates = ("paper.tex", "methods.tex", "checklist.tex", "references.bib")
     measured = {name: study.headline[name] for name in MEASURED_TIME}
-    measured["wall_minutes"] = measured["wall_seconds"] / 60
+    measured |= {"wall_minutes": measured["wall_seconds"] / 60, "cores": study.cores}
+    captions = {
+        name: command(caption_macro(name), escape(text)) for name, text in study.captions.items()
+    }
     return {
         **{name: fill(name, **facts) for name in templates},
         "numbers.tex": macros(dict(numbers(study))),
-        "timing.tex": macros(measured),
+        "timing.tex": f"{macros(measured)}{captions.pop(MEASURED_FIGURE)}\n",
         "config.yaml": yaml.safe_dump(dict(study.config), sort_keys=False, width=100),
-        "captions.tex": "".join(
-            f"{command(caption_macro(name), escape(text))}\n"
-            for name, text in study.captions.items()
-        ),
+        "captions.tex": "\n".join([*captions.values(), ""]),
     }
 
 
