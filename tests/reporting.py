@@ -49,7 +49,7 @@ def read_caption(page: Page, label: str) -> str:
     """What the panel about a result of the open category says."""
     page.locator("nav tbody tr", has_text=label).locator("a").nth(1).click()
     panel = page.locator("nav").first
-    expect(panel).to_contain_text("Rule")
+    expect(panel).to_contain_text("Snakemake rule")
     return panel.inner_text()
 
 
