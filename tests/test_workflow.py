@@ -166,6 +166,8 @@ def test_the_report_opens_and_every_figure_and_caption_is_there(
 
     with opened_report(chromium, unpack(report, tmp_path)) as page:
         first = page.locator("#app").inner_text()
+        box = page.get_by_role("heading", name="What the training was worth").bounding_box()
+        assert box is not None and 0 <= box["y"] < 200
         assert first.index("What was trained?") < first.index("How is it run again?")
         assert "3 held-out competitions" in first.replace("\n", " ")
         listed = {category: list_category(page, category) for category in CATEGORIES}

@@ -14,7 +14,8 @@ from agent.evaluation.files import write_bytes
 
 STYLE = Path(__file__).with_name("house.mplstyle")
 COLUMN = 3.3  # inches: every figure fits one column of a paper, at the size it is read
-ON_SCREEN = 1.8  # times as large, in the report
+ON_SCREEN = 1.8  # times as large in the report, where that fits the height of
+WINDOW = 510.0  # points
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#666666"
