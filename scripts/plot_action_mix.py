@@ -6,7 +6,9 @@ import tyro
 
 from agent.core.errors import one_line_errors
 from agent.core.timing import Stopwatch
+from agent.evaluation import captions
 from agent.evaluation.figures import house_style, save_figure
+from agent.evaluation.files import write_text
 from agent.evaluation.inputs import read_turns
 from agent.evaluation.process_figures import action_mix
 
@@ -16,6 +18,7 @@ def main(
     pdf: Path,
     svg: Path,
     png: Path,
+    caption: Path,
     timing: Path | None = None,
 ) -> None:
     """Draw what the policy does, and with what outcome, over PPO iterations.
@@ -25,6 +28,7 @@ def main(
         pdf: figure to write.
         svg: the same figure.
         png: the same figure.
+        caption: what it shows, with n, seeds and interval, to write.
         timing: file for the record of where the time went.
     """
     stopwatch = Stopwatch("plot_action_mix", svg.name)
@@ -32,6 +36,7 @@ def main(
         table = read_turns(turns)
         with house_style():
             save_figure(action_mix(table), pdf, svg, png)
+        write_text(caption, captions.action_mix(table) + "\n")
     stopwatch.write(timing)
 
 

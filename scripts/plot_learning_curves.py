@@ -6,7 +6,9 @@ import tyro
 
 from agent.core.errors import one_line_errors
 from agent.core.timing import Stopwatch
+from agent.evaluation import captions
 from agent.evaluation.figures import house_style, save_figure
+from agent.evaluation.files import write_text
 from agent.evaluation.inputs import read_scores, read_training_metrics
 from agent.evaluation.score_figures import learning_curves
 
@@ -19,6 +21,7 @@ def main(
     pdf: Path,
     svg: Path,
     png: Path,
+    caption: Path,
     timing: Path | None = None,
 ) -> None:
     """Draw training and held-out scores over PPO iterations.
@@ -31,6 +34,7 @@ def main(
         pdf: figure to write.
         svg: the same figure.
         png: the same figure.
+        caption: what it shows, with n, seeds and interval, to write.
         timing: file for the record of where the time went.
     """
     stopwatch = Stopwatch("plot_learning_curves", svg.name)
@@ -39,6 +43,7 @@ def main(
         updates = read_training_metrics(training_metrics, ("mean_best_position",))
         with house_style():
             save_figure(learning_curves(episodes, updates, resamples, seed), pdf, svg, png)
+        write_text(caption, captions.learning_curves(episodes, updates, resamples) + "\n")
     stopwatch.write(timing)
 
 

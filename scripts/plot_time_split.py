@@ -5,13 +5,13 @@ from pathlib import Path
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.evaluation import process_figures
+from agent.evaluation import captions, process_figures
 from agent.evaluation.figures import house_style, save_figure
-from agent.evaluation.files import read_csv
+from agent.evaluation.files import read_csv, write_text
 from agent.evaluation.time_split import TIME_SPLIT_COLUMNS
 
 
-def main(time_split: Path, pdf: Path, svg: Path, png: Path) -> None:
+def main(time_split: Path, pdf: Path, svg: Path, png: Path, caption: Path) -> None:
     """Draw where the core time of the study went.
 
     Args:
@@ -19,10 +19,12 @@ def main(time_split: Path, pdf: Path, svg: Path, png: Path) -> None:
         pdf: figure to write.
         svg: the same figure.
         png: the same figure.
+        caption: what it shows, with n, seeds and interval, to write.
     """
-    table = read_csv(time_split, TIME_SPLIT_COLUMNS)
+    table = read_csv(time_split, TIME_SPLIT_COLUMNS).fillna({"rule": ""})
     with house_style():
-        save_figure(process_figures.time_split(table.fillna({"rule": ""})), pdf, svg, png)
+        save_figure(process_figures.time_split(table), pdf, svg, png)
+    write_text(caption, captions.time_split(table) + "\n")
 
 
 if __name__ == "__main__":

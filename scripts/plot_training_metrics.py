@@ -6,8 +6,9 @@ import tyro
 
 from agent.core.errors import one_line_errors
 from agent.core.timing import Stopwatch
-from agent.evaluation import process_figures
+from agent.evaluation import captions, process_figures
 from agent.evaluation.figures import house_style, save_figure
+from agent.evaluation.files import write_text
 from agent.evaluation.inputs import read_training_metrics
 
 
@@ -16,6 +17,7 @@ def main(
     pdf: Path,
     svg: Path,
     png: Path,
+    caption: Path,
     timing: Path | None = None,
 ) -> None:
     """Draw the health of PPO: returns, KL, clipping, entropy, critic.
@@ -25,6 +27,7 @@ def main(
         pdf: figure to write.
         svg: the same figure.
         png: the same figure.
+        caption: what it shows, with n, seeds and interval, to write.
         timing: file for the record of where the time went.
     """
     stopwatch = Stopwatch("plot_training_metrics", svg.name)
@@ -32,6 +35,7 @@ def main(
         metrics = read_training_metrics(training_metrics, tuple(process_figures.TRAINING_METRICS))
         with house_style():
             save_figure(process_figures.training_metrics(metrics), pdf, svg, png)
+        write_text(caption, captions.training_metrics(metrics) + "\n")
     stopwatch.write(timing)
 
 

@@ -83,8 +83,8 @@ def reproducible_files(folder: Path) -> list[Path]:
     """What a study leaves that must be the same on any machine, byte for byte."""
     patterns = (
         *("*.csv", "tables/*", "figures/*", "**/metrics.json", "**/*.safetensors"),
-        *("trajectory_browser/**/*.*s", "trajectory_browser/*.html"),
+        *("trajectory_browser/**/*.*s", "trajectory_browser/*.html", "paper/*"),
     )
     results = folder / "results/smoke"
     found = [path for pattern in patterns for path in sorted(results.glob(pattern))]
-    return [path for path in found if path.stem != "time_split"]
+    return [path for path in found if path.stem not in ("time_split", "timing")]

@@ -164,6 +164,9 @@ def synthetic_metrics(seed: int, runs: int = 5) -> list[dict[str, float]]:
                     "mean_return": float(-0.1 + 0.6 * rise + rng.normal(0, 0.05)),
                     "mean_best_position": float(0.4 + 0.35 * rise + rng.normal(0, 0.03)),
                     "valid_rate": float(0.5 + 0.4 * rise + rng.normal(0, 0.02)),
+                    "episodes": 100.0,
+                    "executions_per_episode": 2.5,
+                    "action_tokens": 9000.0 + 1000.0 * run,
                 }
             )
     return records

@@ -36,7 +36,15 @@ OUTSIDE = {
     "agent.core.model_folder": {"huggingface_hub"},
     "agent.core.progress": {"tqdm"},
     "agent.browser": {"tokenizers"},
-    "agent.evaluation": {"matplotlib", "pyarrow", "scipy", "seaborn", "statsmodels"},
+    "agent.evaluation": {
+        "jinja2",
+        "matplotlib",
+        "pyarrow",
+        "scipy",
+        "seaborn",
+        "statsmodels",
+        "yaml",
+    },
     "agent.sandbox": {"pyarrow", "pyseccomp", "sklearn"},  # the fork server warms the latter up
     "agent.competitions": {"scipy", "sklearn", "statsmodels"},
     "agent.wrappers": set(),

@@ -18,7 +18,8 @@ from matplotlib.text import Text
 from synthetic_study import ITERATIONS, synthetic_metrics, synthetic_scores, write_study
 
 from agent.evaluation.comparison import compare_competitions, compare_policies
-from agent.evaluation.figures import house_style, save_figure, spread
+from agent.evaluation.cost_figures import COST_METRICS, cost_against_score, spent_before
+from agent.evaluation.figures import COLUMN, house_style, save_figure, spread
 from agent.evaluation.inputs import ACTIONS, read_scores, read_training_metrics, read_turns
 from agent.evaluation.process_figures import (
     TRAINING_METRICS,
@@ -30,8 +31,11 @@ from agent.evaluation.process_figures import (
 )
 from agent.evaluation.score_figures import (
     competition_changes,
+    final_episode_scores,
     held_out_curve,
     learning_curves,
+    mean_of_runs,
+    performance_profiles,
     score_distributions,
 )
 from agent.evaluation.time_split import read_timings, split_time
@@ -41,7 +45,9 @@ CAPTIONS = sorted((ROOT / "workflow" / "report").glob("*.rst"))
 FIGURES = (
     "learning_curves",
     "competition_changes",
+    "performance_profiles",
     "score_distributions",
+    "cost_against_score",
     "action_mix",
     "training_metrics",
     "time_split",
@@ -61,7 +67,7 @@ def draw(study: Path) -> Callable[[str], Figure]:
     """Draws the figure of a name anew from tables read once."""
     scores = read_scores(study / "scores.csv")
     files = sorted(study.rglob("metrics.json"))
-    metrics = read_training_metrics(files, tuple(TRAINING_METRICS))
+    metrics = read_training_metrics(files, (*TRAINING_METRICS, *COST_METRICS))
     statistics = compare_policies(scores, RESAMPLES, seed=0)
     competitions = compare_competitions(scores, RESAMPLES, seed=0)
     timings = split_time(read_timings([study / "timing"]), cores=2)[0]
@@ -69,7 +75,9 @@ def draw(study: Path) -> Callable[[str], Figure]:
     figures = {
         "learning_curves": lambda: learning_curves(scores, metrics, RESAMPLES, seed=0),
         "competition_changes": lambda: competition_changes(competitions),
-        "score_distributions": lambda: score_distributions(scores, statistics, RESAMPLES, seed=0),
+        "performance_profiles": lambda: performance_profiles(scores, statistics, RESAMPLES, seed=0),
+        "score_distributions": lambda: score_distributions(scores),
+        "cost_against_score": lambda: cost_against_score(scores, metrics, RESAMPLES, seed=0),
         "action_mix": lambda: action_mix(turns),
         "training_metrics": lambda: training_metrics(metrics),
         "time_split": lambda: time_split(timings),
@@ -128,6 +136,29 @@ def test_no_text_is_cut_off_and_no_labels_overlap(draw: Callable[[str], Figure],
         assert not box.count_overlaps(shrunk[index + 1 :])
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_fits_a_column_and_is_readable_at_that_size(
+    draw: Callable[[str], Figure], name: str, tmp_path: Path
+) -> None:
+    with house_style():
+        figure = draw(name)
+        figure.draw_without_rendering()
+    assert figure.get_figwidth() == COLUMN == 3.3 and figure.get_figheight() < 9
+    assert min(text.get_fontsize() for text in drawn_texts(figure)) >= 6
+    pdf = save(draw, name, tmp_path / "saved")["pdf"]
+    assert pdf.count(b"/FontFile2") == pdf.count(b"/CIDFontType2") > 0  # every font is embedded
+    assert b"/Type3" not in pdf and b"/Subtype /Image" not in pdf
+
+
+def test_the_report_shows_a_figure_larger_than_print(
+    draw: Callable[[str], Figure], tmp_path: Path
+) -> None:
+    saved = save(draw, "score_distributions", tmp_path / "saved")
+    width = float(re.search(rb'<svg [^>]*?width="([\d.]+)pt"', saved["svg"])[1])
+    drawn = re.search(rb'viewBox="0 0 ([\d.]+) ', saved["svg"])[1]
+    assert float(drawn) == pytest.approx(3.3 * 72) and width == pytest.approx(1.8 * 3.3 * 72)
+
+
 def test_house_style_overrides_what_the_user_has_set(
     draw: Callable[[str], Figure], tmp_path: Path
 ) -> None:
@@ -142,13 +173,15 @@ def test_a_script_draws_from_files_what_the_functions_draw(
     study: Path, draw: Callable[[str], Figure], tmp_path: Path
 ) -> None:
     figure = {kind: tmp_path / f"mix.{kind}" for kind in ("pdf", "svg", "png")}
-    flags = [part for kind, path in figure.items() for part in (f"--{kind}", str(path))]
+    files = figure | {"caption": tmp_path / "mix.txt"}
+    flags = [part for kind, path in files.items() for part in (f"--{kind}", str(path))]
     script = ROOT / "scripts" / "plot_action_mix.py"
     command = [sys.executable, str(script), "--turns", str(study / "turns.csv"), *flags]
     subprocess.run(command, check=True, cwd=ROOT)
     with house_style():
         expected = tmp_path / "expected"
         assert figure["svg"].read_bytes() == save(draw, "action_mix", expected)["svg"]
+    assert "3 training runs (seeds 0, 1, 2)" in files["caption"].read_text()
 
 
 def test_learning_curve_starts_at_the_base_and_has_one_line_per_run(study: Path) -> None:
@@ -157,6 +190,32 @@ def test_learning_curve_starts_at_the_base_and_has_one_line_per_run(study: Path)
     assert iterations == [0, *ITERATIONS]
     assert each_run.shape == (len(ITERATIONS), 5)
     assert (curve.low <= curve.value).all() and (curve.value <= curve.high).all()
+
+
+def test_mean_of_runs_has_an_interval_that_holds_it() -> None:
+    table = pd.DataFrame({0: [0.2, 0.5], 1: [0.4, 0.5]}, index=pd.Index([1, 2]))
+    curve = mean_of_runs(table, RESAMPLES, seed=0)
+    assert curve.value == pytest.approx([0.3, 0.5])
+    assert curve.low == pytest.approx([0.2, 0.5]) and curve.high == pytest.approx([0.4, 0.5])
+
+
+def test_costs_are_summed_over_the_updates_before_a_checkpoint(study: Path) -> None:
+    files = sorted(study.rglob("metrics.json"))
+    tokens = spent_before(read_training_metrics(files, COST_METRICS), "tokens")
+    assert tokens.loc[0].tolist() == [0.0] * 5
+    assert tokens.loc[3].tolist() == [27.0, 30.0, 33.0, 36.0, 39.0]
+    programs = spent_before(read_training_metrics(files, COST_METRICS), "programs")
+    assert programs.loc[2].tolist() == [500.0] * 5
+
+
+def test_scores_of_single_episodes_are_all_there_once(study: Path) -> None:
+    scores = read_scores(study / "scores.csv")
+    of_policy = final_episode_scores(scores)
+    assert len(of_policy["trained"]) == len(of_policy["base"]) == 5 * 10 * 4
+    assert set(of_policy) == set(scores["policy"])
+    last = scores[(scores["policy"] == "trained") & (scores["iteration"] == ITERATIONS[-1])]
+    held_out = last.loc[last["group"] == "held_out", "score"]
+    assert sorted(of_policy["trained"]) == sorted(held_out)
 
 
 def test_shares_of_every_bar_sum_to_one(study: Path) -> None:
@@ -220,7 +279,7 @@ def test_scores_are_drawn_from_held_out_competitions_only(study: Path) -> None:
     competitions = compare_competitions(read_scores(study / "scores.csv"), RESAMPLES, seed=0)
     with house_style():
         axes = competition_changes(competitions).axes[0]
-    names = {label.get_text() for label in axes.get_yticklabels()}
+    names = {label.get_text().replace("\n", " ") for label in axes.get_yticklabels()}
     scores = synthetic_scores(0)
     held_out = scores.loc[scores["group"] == "held_out", "competition"]
     assert names == {name.replace("_", " ") for name in held_out}
@@ -228,7 +287,8 @@ def test_scores_are_drawn_from_held_out_competitions_only(study: Path) -> None:
 
 @pytest.mark.parametrize("caption", CAPTIONS, ids=lambda path: path.stem)
 def test_captions_are_valid_text_without_results(caption: Path) -> None:
-    text = re.sub(r"{{.*?}}", "several", caption.read_text())
+    static = re.sub(r"^\.\. include::.*$", "", caption.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"{{.*?}}", "several", static)
     document = publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 2})
     assert len(document.astext()) > 100
     assert not re.search(r"\b0?\.\d{2,}", document.astext())

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pandas as pd
@@ -23,7 +24,9 @@ from checkout import (
 FIGURES = (
     "plot_learning_curves",
     "plot_competition_changes",
+    "plot_performance_profiles",
     "plot_score_distributions",
+    "plot_cost_against_score",
     "plot_action_mix",
     "plot_training_metrics",
 )
@@ -32,18 +35,24 @@ COMPARED = {
     "tabulate_results",
     "plot_learning_curves",
     "plot_competition_changes",
-    "plot_score_distributions",
+    "plot_performance_profiles",
+    "plot_cost_against_score",
     "headline",
     "write_provenance",
 }
-ANALYSIS = COMPARED | {
-    "collect_scores",
-    *FIGURES,
-    "summarise_timing",
-    "plot_time_split",
-    "tabulate_costs",
-    "build_trajectory_browser",
-}
+WRITTEN = {"build_paper_kit", "write_first_page"}
+ANALYSIS = (
+    COMPARED
+    | WRITTEN
+    | {
+        "collect_scores",
+        *FIGURES,
+        "summarise_timing",
+        "plot_time_split",
+        "tabulate_costs",
+        "build_trajectory_browser",
+    }
+)
 TRAIN = ("engel-mae-outliers", "wine-macro-f1-unit-errors")
 HELD_OUT = ("breast-cancer-log-loss-irrelevant-columns", "grunfeld-mae-outliers")
 
@@ -141,7 +150,7 @@ def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
     assert len(unknown) == 2  # one run allows no test
     assert "3 held-out competitions" in (results / "headline.txt").read_text()
     for figure in (*FIGURES, "plot_time_split"):
-        for suffix in ("pdf", "png", "svg"):
+        for suffix in ("pdf", "png", "svg", "txt"):
             assert (results / f"figures/{figure.removeprefix('plot_')}.{suffix}").stat().st_size
     assert "68 episodes" in (results / "logs/build_trajectory_browser.log").read_text()
     policies = set(pd.read_csv(results / "scores.csv")["policy"])
@@ -153,14 +162,66 @@ def test_a_finished_study_has_nothing_to_do(study: Path) -> None:
     assert pending(study) == set()
 
 
-def test_the_report_is_written(study: Path) -> None:
+@pytest.fixture(scope="module")
+def report(study: Path) -> Path:
     done = snakemake(study, "--report", "report.zip")
     assert done.returncode == 0, done.stderr
-    assert (study / "report.zip").stat().st_size > 10_000
-    with ZipFile(study / "report.zip") as report:
-        [page] = [name for name in report.namelist() if name.endswith("/index.html")]
+    return study / "report.zip"
+
+
+def test_the_report_is_written(report: Path) -> None:
+    assert report.stat().st_size > 10_000
+    with ZipFile(report) as archive:
+        [page] = [name for name in archive.namelist() if name.endswith("/index.html")]
         folder = page.removesuffix("index.html")
-        assert {f"{folder}index.js", f"{folder}episodes/0000.js"} < set(report.namelist())
+        assert {f"{folder}index.js", f"{folder}episodes/0000.js"} < set(archive.namelist())
+
+
+def test_the_report_opens_and_every_figure_and_caption_is_there(
+    report: Path, chromium: Any, tmp_path: Path
+) -> None:
+    from reporting import (
+        CATEGORIES,
+        list_category,
+        opened_report,
+        read_caption,
+        see_figure,
+        unpack,
+    )
+
+    with opened_report(chromium, unpack(report, tmp_path)) as page:
+        first = page.locator("#app").inner_text()
+        box = page.get_by_role("heading", name="What the training was worth").bounding_box()
+        assert box is not None and 0 <= box["y"] < 200
+        assert first.index("What was trained?") < first.index("How is it run again?")
+        assert "3 held-out competitions" in first.replace("\n", " ")
+        listed = {category: list_category(page, category) for category in CATEGORIES}
+        assert listed["Episodes"] == ["trajectory browser"]
+        assert len(listed["Tables"]) >= 4
+        figures = {name.removeprefix("plot_").replace("_", " ") for name in FIGURES}
+        assert {*listed["Results"], *listed["Behaviour"]} == figures | {"time split"}
+        for category in ("Results", "Behaviour"):
+            for label in listed[category]:
+                assert list_category(page, category) == listed[category]
+                see_figure(page, label)
+                caption = read_caption(page, label)
+                assert label == "time split" or "seed 0" in caption or "1 trained run" in caption
+
+
+def test_the_paper_compiles_with_every_number_reference_and_figure(
+    study: Path, tmp_path: Path
+) -> None:
+    kit = shutil.copytree(study / "results/smoke/paper", tmp_path / "paper")
+    if not (shutil.which("pdflatex") and shutil.which("bibtex")):
+        pytest.skip("no TeX: install Debian's texlive-latex-recommended")
+    latex = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper")
+    for command in (latex, ("bibtex", "paper"), latex, latex):
+        done = run(kit, *command)
+        assert done.returncode == 0, done.stdout[-3000:]
+    log = (kit / "paper.log").read_text(errors="replace")
+    assert "undefined" not in log and "multiply" not in log
+    assert (kit / "paper.pdf").read_bytes().startswith(b"%PDF")
+    assert log.count("<use ") >= len(FIGURES)
 
 
 def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Path) -> None:
@@ -247,7 +308,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         | {"evaluate_yardsticks"}
         | ANALYSIS - {"plot_training_metrics"},
     ),
-    "resamples": (change("statistics.resamples", 300), COMPARED),
+    "resamples": (change("statistics.resamples", 300), COMPARED | WRITTEN),
     "reward code": (
         edit("agent/training/rewards.py", "max(0.0, turn", "max(0.1, turn"),
         LEARNING,
@@ -259,7 +320,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "prompts": (edit("agent/core/prompts/compact.yaml", "no submission", "nothing"), PLAYING),
     "other prompts": (edit("agent/core/prompts/zero_shot.yaml", "the", "a"), set()),
-    "plot": (edit("scripts/plot_action_mix.py", "svg.name", "pdf.name"), {"plot_action_mix"}),
+    "plot": (
+        edit("scripts/plot_action_mix.py", "svg.name", "pdf.name"),
+        {"plot_action_mix", "build_paper_kit"},
+    ),
     "page": (
         edit("agent/browser/page/style.css", "#ffffff", "#fffffe"),
         {"build_trajectory_browser"},

@@ -1,5 +1,6 @@
 """What all figures share: the house style, colours, label placement and byte-identical files."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -12,8 +13,9 @@ from matplotlib.figure import Figure
 from agent.evaluation.files import write_bytes
 
 STYLE = Path(__file__).with_name("house.mplstyle")
-COLUMN = 3.4  # inches
-PAGE = 7.0  # inches
+COLUMN = 3.3  # inches: every figure fits one column of a paper, at the size it is read
+ON_SCREEN = 1.8  # times as large in the report, where that fits the height of
+WINDOW = 510.0  # points
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#666666"
@@ -43,7 +45,24 @@ def save_figure(figure: Figure, pdf: Path, svg: Path, png: Path) -> None:
     for kind, path in (("pdf", pdf), ("svg", svg), ("png", png)):
         buffer = BytesIO()
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
-        write_bytes(path, buffer.getvalue())
+        content = buffer.getvalue()
+        write_bytes(path, enlarged(content) if kind == "svg" else content)
+
+
+def enlarged(svg: bytes) -> bytes:
+    """The drawing at `ON_SCREEN` times its size: a column of print is small on a screen."""
+    size, found = re.subn(
+        rb'width="([\d.]+)pt" height="([\d.]+)pt"',
+        lambda sides: (
+            b'width="%.2fpt" height="%.2fpt"'
+            % tuple(ON_SCREEN * float(side) for side in sides.groups())
+        ),
+        svg,
+        count=1,
+    )
+    if not found:
+        raise ValueError("figure: the SVG states no size; Matplotlib writes it in points")
+    return size
 
 
 def colour_of(policy: str) -> str:

@@ -10,16 +10,17 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from agent.evaluation.figures import (
     BLUE,
+    COLUMN,
     GREEN,
     GREY,
     LIGHT_GREY,
     ORANGE,
-    PAGE,
     PURPLE,
     SKY,
     VERMILION,
     YELLOW,
     label_of,
+    title_with_note,
 )
 from agent.evaluation.headline import GROUP
 from agent.evaluation.inputs import ACTIONS, AGENTS, OUTCOMES
@@ -29,12 +30,13 @@ from agent.evaluation.time_split import CATEGORIES, OUTSIDE_JOBS
 TRAINING_METRICS = {
     "mean_return": "Mean return",
     "valid_rate": "Valid programs",
-    "mean_best_position": "Best position, feedback half",
-    "approx_kl": "KL of one update (approx.)",
+    "mean_best_position": "Best position (feedback)",
+    "approx_kl": "KL of one update",
     "clip_fraction": "Clip fraction",
     "reference_kl": "KL to the base",
     "entropy": "Entropy per token",
-    "explained_variance": "Explained variance (critic)",
+    "explained_variance": "Explained variance",
+    "value_loss": "Loss of the critic",
     "gradient_norm": "Gradient norm",
 }
 ACTION_COLOURS = dict(zip(ACTIONS, (SKY, YELLOW, BLUE, GREEN, PURPLE, VERMILION), strict=True))
@@ -61,10 +63,10 @@ RULES_SHOWN = 12
 
 def action_mix(turns: pd.DataFrame) -> Figure:
     """Shares of actions and outcomes while training, and of base and trained when evaluated."""
-    figure = Figure(figsize=(PAGE, 4.2))
-    panels = figure.subplots(2, 2, width_ratios=[3, 1], sharey=True)
+    figure = Figure(figsize=(COLUMN, 4.0))
+    panels = figure.subplots(2, 2, width_ratios=[5, 4], sharey=True)
     training = turns[turns["source"] == "training"]
-    evaluated = _final_evaluation(turns)
+    evaluated = final_evaluation(turns)
     for row, (column, colours, title) in enumerate(
         [("action", ACTION_COLOURS, "Actions"), ("outcome", OUTCOME_COLOURS, "Outcomes")]
     ):
@@ -72,18 +74,24 @@ def action_mix(turns: pd.DataFrame) -> Figure:
         _stack(panels[row, 0], by_iteration, colours, list(by_iteration.index))
         by_policy = shares(evaluated, "policy", column, tuple(colours)).loc[list(AGENTS)]
         _stack(panels[row, 1], by_policy, colours, list(by_policy.index))
-        panels[row, 0].set_title(f"{title} while training")
-        panels[row, 1].set_title("Held out")
+        title_with_note(panels[row, 0], title, "while training")
+        title_with_note(panels[row, 1], "", "held out")
         panels[row, 0].set_ylabel("Share of turns")
         handles, labels = panels[row, 1].get_legend_handles_labels()
         panels[row, 1].legend(
-            handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.02, 0.5)
+            handles[::-1],
+            labels[::-1],
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            fontsize=6.5,
+            handlelength=0.8,
+            handletextpad=0.4,
         )
-    panels[1, 0].set_xlabel("PPO updates before the episodes")
+    panels[1, 0].set_xlabel("PPO updates before")
     return figure
 
 
-def _final_evaluation(turns: pd.DataFrame) -> pd.DataFrame:
+def final_evaluation(turns: pd.DataFrame) -> pd.DataFrame:
     """Turns of the base and of the last trained iteration on held-out competitions."""
     evaluated = turns[(turns["source"] == "evaluation") & (turns["group"] == GROUP)]
     agents = evaluated[evaluated["policy"].isin(AGENTS)]
@@ -118,7 +126,7 @@ def _stack(
         bottom += table[category].to_numpy()
     step = 1 + len(names) // 20
     axes.set_xticks(positions[::step], [str(name) for name in names[::step]])
-    axes.tick_params("x", length=0)
+    axes.tick_params("x", length=0, labelsize=6.5)
     axes.grid(axis="x", visible=False)
     axes.set(ylim=(0, 1), xlim=(-0.6, len(table) - 0.4))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -129,8 +137,8 @@ def training_metrics(metrics: pd.DataFrame) -> Figure:
 
     A metric that no update measured, like a critic's where there is none, has an empty panel.
     """
-    figure = Figure(figsize=(PAGE, 4.4))
-    panels = figure.subplots(3, 3, sharex=True)
+    figure = Figure(figsize=(COLUMN, 5.6))
+    panels = figure.subplots(5, 2, sharex=True)
     for axes, (name, title) in zip(panels.flat, TRAINING_METRICS.items(), strict=True):
         by_run = metrics.pivot(index="iteration", columns="seed", values=name)
         axes.plot(by_run.index, by_run, color=BLUE, alpha=0.35, linewidth=0.7)
@@ -148,7 +156,7 @@ def training_metrics(metrics: pd.DataFrame) -> Figure:
 def time_split(table: pd.DataFrame) -> Figure:
     """Core time of every rule by category, the workflow's own and idle time below."""
     totals = rule_totals(table)
-    figure = Figure(figsize=(PAGE, 1.0 + 0.2 * len(totals)))
+    figure = Figure(figsize=(COLUMN, 1.1 + 0.2 * len(totals)))
     axes = figure.subplots()
     divisor, unit = _unit(totals.to_numpy().sum())
     left = np.zeros(len(totals))
@@ -177,9 +185,8 @@ def time_split(table: pd.DataFrame) -> Figure:
     axes.tick_params("y", length=0)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set(xlabel=f"Core-{unit} (share of all)", xlim=(0, 1.14 * left.max()))
-    columns = -(-len(colours) // (1 + len(colours) // 8))
-    figure.legend(loc="outside upper center", ncols=columns, columnspacing=1.2, handlelength=1.0)
+    axes.set(xlabel=f"Core-{unit} (share of all)", xlim=(0, 1.5 * left.max()))
+    figure.legend(loc="outside upper center", ncols=4, columnspacing=1.0, handlelength=0.8)
     return figure
 
 

@@ -335,11 +335,12 @@ def images_used():
 
 
 def figure(name, category):
-    """The three files of a figure; the SVG goes into the report."""
+    """The three files of a figure, of which the SVG goes into the report, and its caption."""
     stem = f"{STUDY}/figures/{name}"
     return {
         "pdf": f"{stem}.pdf",
         "png": f"{stem}.png",
+        "caption": f"{stem}.txt",
         "svg": report(
             f"{stem}.svg",
             caption=f"../report/{name}.rst",

@@ -4,6 +4,11 @@ PLANNED = sorted({*SEEDS, *config["statistics"]["lost_seeds"]})
 COVERAGE = "agent/evaluation/coverage.csv"
 STYLE = "agent/evaluation/house.mplstyle"
 PAGE = sorted(map(str, Path("agent/browser/page").iterdir()))
+TEMPLATES = sorted(map(str, Path("agent/evaluation/templates").iterdir()))
+# All settings but those that make no results.
+SETTINGS = json.dumps(
+    config | {"training": config["training"] | {"wandb_project": None}}, sort_keys=True
+)
 
 TRAINING_JOBS = expand(
     f"{STUDY}/timing/{STEP}/{{job}}.json",
@@ -46,7 +51,9 @@ ANALYSES = expand(
         "tabulate_results",
         "plot_learning_curves",
         "plot_competition_changes",
+        "plot_performance_profiles",
         "plot_score_distributions",
+        "plot_cost_against_score",
         "plot_action_mix",
         "plot_training_metrics",
     ],
@@ -160,7 +167,7 @@ rule plot_learning_curves:
     shell:
         "python scripts/plot_learning_curves.py --scores {input.scores} --training-metrics {input.metrics} "
         "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
-        "--timing {output.timing} > {log} 2>&1"
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_competition_changes:
@@ -180,17 +187,44 @@ rule plot_competition_changes:
     resources:
         **LIGHT,
     params:
+        resamples=config["statistics"]["resamples"],
         code=fingerprint("plot_competition_changes", STYLE),
     shell:
-        "python scripts/plot_competition_changes.py --competitions {input.competitions} --pdf {output.pdf} "
-        "--svg {output.svg} --png {output.png} --timing {output.timing} > {log} 2>&1"
+        "python scripts/plot_competition_changes.py --competitions {input.competitions} "
+        "--resamples {params.resamples} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
-rule plot_score_distributions:
+rule plot_performance_profiles:
     """Draw performance profiles and the IQM of every policy."""
     input:
         scores=rules.collect_scores.output.scores,
         statistics=rules.compare_policies.output.statistics,
+        image=image_needed("analysis"),
+    output:
+        **figure("performance_profiles", "Results"),
+        timing=f"{STUDY}/timing/plot_performance_profiles.json",
+    log:
+        f"{STUDY}/logs/plot_performance_profiles.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        bootstrap=BOOTSTRAP,
+        code=fingerprint("plot_performance_profiles", STYLE),
+    shell:
+        "python scripts/plot_performance_profiles.py --scores {input.scores} --statistics {input.statistics} "
+        "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
+
+
+rule plot_score_distributions:
+    """Draw how the scores of single episodes are spread."""
+    input:
+        scores=rules.collect_scores.output.scores,
         image=image_needed("analysis"),
     output:
         **figure("score_distributions", "Results"),
@@ -204,12 +238,36 @@ rule plot_score_distributions:
     resources:
         **LIGHT,
     params:
-        bootstrap=BOOTSTRAP,
         code=fingerprint("plot_score_distributions", STYLE),
     shell:
-        "python scripts/plot_score_distributions.py --scores {input.scores} --statistics {input.statistics} "
+        "python scripts/plot_score_distributions.py --scores {input.scores} --pdf {output.pdf} --svg {output.svg} "
+        "--png {output.png} --caption {output.caption} --timing {output.timing} > {log} 2>&1"
+
+
+rule plot_cost_against_score:
+    """Draw scores against what training had used until then."""
+    input:
+        scores=rules.collect_scores.output.scores,
+        metrics=METRICS,
+        image=image_needed("analysis"),
+    output:
+        **figure("cost_against_score", "Results"),
+        timing=f"{STUDY}/timing/plot_cost_against_score.json",
+    log:
+        f"{STUDY}/logs/plot_cost_against_score.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        bootstrap=BOOTSTRAP,
+        code=fingerprint("plot_cost_against_score", STYLE),
+    shell:
+        "python scripts/plot_cost_against_score.py --scores {input.scores} --training-metrics {input.metrics} "
         "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
-        "--timing {output.timing} > {log} 2>&1"
+        "--caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_action_mix:
@@ -232,7 +290,7 @@ rule plot_action_mix:
         code=fingerprint("plot_action_mix", STYLE),
     shell:
         "python scripts/plot_action_mix.py --turns {input.turns} --pdf {output.pdf} --svg {output.svg} "
-        "--png {output.png} --timing {output.timing} > {log} 2>&1"
+        "--png {output.png} --caption {output.caption} --timing {output.timing} > {log} 2>&1"
 
 
 rule plot_training_metrics:
@@ -255,7 +313,8 @@ rule plot_training_metrics:
         code=fingerprint("plot_training_metrics", STYLE),
     shell:
         "python scripts/plot_training_metrics.py --training-metrics {input.metrics} --pdf {output.pdf} "
-        "--svg {output.svg} --png {output.png} --timing {output.timing} > {log} 2>&1"
+        "--svg {output.svg} --png {output.png} --caption {output.caption} "
+        "--timing {output.timing} > {log} 2>&1"
 
 
 rule summarise_timing:
@@ -304,7 +363,7 @@ rule plot_time_split:
         code=fingerprint("plot_time_split", STYLE),
     shell:
         "python scripts/plot_time_split.py --time-split {input.time_split} --pdf {output.pdf} "
-        "--svg {output.svg} --png {output.png} > {log} 2>&1"
+        "--svg {output.svg} --png {output.png} --caption {output.caption} > {log} 2>&1"
 
 
 rule headline:
@@ -373,3 +432,75 @@ rule build_trajectory_browser:
         "--shards {input.shards} --yardsticks {input.yardsticks} "
         "--tokenizer {input.base_model}/tokenizer.json --config {params.settings:q} "
         "--study {params.study} --output-dir {output.page} > {log} 2>&1"
+
+
+# In the order of a paper.
+FIGURES = [
+    rules.plot_learning_curves.output,
+    rules.plot_competition_changes.output,
+    rules.plot_performance_profiles.output,
+    rules.plot_score_distributions.output,
+    rules.plot_cost_against_score.output,
+    rules.plot_action_mix.output,
+    rules.plot_training_metrics.output,
+    rules.plot_time_split.output,
+]
+
+
+rule build_paper_kit:
+    """Write what a paper about the study needs: numbers, methods, checklist, tables, figures."""
+    input:
+        headline=rules.headline.output.headline,
+        summary=rules.summarise_timing.output.summary,
+        results=rules.tabulate_results.output.csv,
+        competitions=config["competitions"],
+        figures=[drawn.pdf for drawn in FIGURES],
+        captions=[drawn.caption for drawn in FIGURES],
+        tables=[rules.tabulate_results.output.tex, rules.tabulate_results.output.competitions],
+        image=image_needed("analysis"),
+    output:
+        kit=directory(f"{STUDY}/paper"),
+    log:
+        f"{STUDY}/logs/build_paper_kit.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        settings=SETTINGS,
+        code=fingerprint("build_paper_kit", *TEMPLATES),
+    shell:
+        "python scripts/build_paper_kit.py --config {params.settings:q} --headline {input.headline} "
+        "--timing-summary {input.summary} --results {input.results} --competitions {input.competitions} "
+        "--figures {input.figures} --captions {input.captions} --tables {input.tables} "
+        "--output-dir {output.kit} > {log} 2>&1"
+
+
+rule write_first_page:
+    """Answer what a newcomer asks, for the first page of the report."""
+    input:
+        headline=rules.headline.output.headline,
+        summary=rules.summarise_timing.output.summary,
+        metrics=METRICS,
+        competitions=config["competitions"],
+        image=image_needed("analysis"),
+    output:
+        page=f"{STUDY}/first_page.rst",
+    log:
+        f"{STUDY}/logs/write_first_page.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    resources:
+        **LIGHT,
+    params:
+        settings=SETTINGS,
+        kit=rules.build_paper_kit.output.kit,
+        code=fingerprint("write_first_page", *TEMPLATES),
+    shell:
+        "python scripts/write_first_page.py --config {params.settings:q} --headline {input.headline} "
+        "--timing-summary {input.summary} --training-metrics {input.metrics} "
+        "--competitions {input.competitions} --paper-kit {params.kit} --output {output.page} > {log} 2>&1"

@@ -1,0 +1,62 @@
+"""What a person does with Snakemake's report: opens it, looks at results, reads captions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import ZipFile
+
+from playwright.sync_api import Browser, Page, expect
+
+# Snakemake's own page says so, whatever is in it.
+EXPECTED = "cdn.tailwindcss.com should not be used in production"
+CATEGORIES = ("Behaviour", "Episodes", "Results", "Tables")
+
+
+def unpack(report: Path, folder: Path) -> Path:
+    """The page of a zipped report."""
+    with ZipFile(report) as archive:
+        archive.extractall(folder)
+    [page] = folder.glob("*/report.html")
+    return page
+
+
+@contextmanager
+def opened_report(chromium: Browser, file: Path) -> Iterator[Page]:
+    """The report's first page; at the end it must not have complained or asked for other files."""
+    problems: list[str] = []
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.on("console", lambda m: None if EXPECTED in m.text else problems.append(m.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
+    own = (f"{file.parent.as_uri()}/", "data:")
+    page.on("request", lambda r: None if r.url.startswith(own) else problems.append(r.url))
+    page.goto(file.as_uri())
+    yield page
+    page.close()
+    assert problems == []
+
+
+def list_category(page: Page, category: str) -> list[str]:
+    """Opens a category from the first page; the labels of its results."""
+    page.reload()
+    page.get_by_role("link", name=category, exact=True).click()
+    rows = page.locator("nav tbody tr")
+    expect(rows.first).to_be_visible()
+    return [text.strip() for text in rows.all_inner_texts()]
+
+
+def read_caption(page: Page, label: str) -> str:
+    """What the panel about a result of the open category says."""
+    page.locator("nav tbody tr", has_text=label).locator("a").nth(1).click()
+    panel = page.locator("nav").first
+    expect(panel).to_contain_text("Snakemake rule")
+    return panel.inner_text()
+
+
+def see_figure(page: Page, label: str) -> None:
+    """Looks at a figure of the open category."""
+    page.locator("nav tbody tr", has_text=label).locator("a").first.click()
+    image = page.locator("#app img[src$='.svg']")
+    expect(image).to_be_visible()
+    page.wait_for_function("image => image.complete", arg=image.element_handle())
+    assert image.evaluate("image => image.naturalWidth") > 400
