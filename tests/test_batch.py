@@ -50,8 +50,8 @@ def test_a_segment_is_a_row_that_earns_all_that_comes_after():
     """Three turns of 7 tokens; the second segment holds turns 2 and 3, the third no action."""
     made = episode([turn(0.25), turn(0.5), turn(1.0)], segments=(0, 7, 21))
     whole, batch = (
-        update_batch([replace(made, segments=(0,))], SETTINGS),
-        update_batch([made, episode([turn(0.5)])], SETTINGS),
+        update_batch([replace(made, segments=(0,))], SETTINGS, False),
+        update_batch([made, episode([turn(0.5)])], SETTINGS, False),
     )
     assert [len(ids) for ids in batch.token_ids] == [7, 14, 7]
     assert np.array_equal(np.concatenate(batch.token_ids[:2]), whole.token_ids[0])

@@ -61,7 +61,7 @@ def test_what_has_no_interval_says_so(written: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("runs", "told"),
-    [(1, "one run: no interval"), (3, "only 3 runs: interval probably")],
+    [(1, "one run: no interval"), (3, "only 3 runs: held the truth in")],
 )
 def test_few_runs_are_told_in_the_caption(runs: int, told: str, tmp_path: Path) -> None:
     synthetic_scores(0, runs=runs).to_csv(tmp_path / "scores.csv", index=False)

@@ -85,7 +85,12 @@ def test_definitions_differ_only_in_what_their_family_needs() -> None:
         ("envs/constraints.txt", "numpy==", "numpy==1", set(FAMILIES)),
         ("containers/training.def", "%post", "%post\n    true", {"training"}),
         ("envs/rollouts.post-deploy.sh", "mle-dojo,", "", {"rollouts"}),
-        ("pyproject.toml", '"statsmodels"', '"statsmodels", "six"', {"competitions", "rollouts"}),
+        (
+            "pyproject.toml",
+            '"statsmodels"',
+            '"statsmodels", "six"',
+            {"analysis", "competitions", "rollouts"},
+        ),
         ("pyproject.toml", '"mypy"', '"mypy", "six"', set()),
         ("README.md", "Snakemake", "snakemake", set()),
     ],

@@ -88,7 +88,7 @@ def play_programs(
     """Each episode at its own pace, with programs that really run."""
     rollout = Rollout(
         Script(programs),
-        PromptManager("default"),
+        PromptManager("zero_shot"),
         EpisodeLimits(len(programs[0]), 400, 600.0),
         workers,
         "limits",

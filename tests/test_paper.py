@@ -26,7 +26,7 @@ TIMING = {
     "named_share": 0.97,
     "peak_memory_gib": 1.5,
 }
-CONFIGS = ("config/config.yaml", "config/mle_dojo.yaml")
+CONFIGS = ("config/config.yaml", "config/qwen7b.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +121,9 @@ def test_captions_are_escaped(study: Study) -> None:
 @pytest.mark.parametrize(
     ("changes", "item", "answer"),
     [
-        ({"gain_ci_by_run": [0.01, 0.2]}, "Claims", "Yes"),
-        ({"gain_ci_by_run": [-0.01, 0.2]}, "Claims", "No"),
-        ({"gain_ci_by_run": [None, None], "n_seeds": 1}, "Claims", "No"),
+        ({"gain_ci": [0.01, 0.2]}, "Claims", "Yes"),
+        ({"gain_ci": [-0.01, 0.2]}, "Claims", "No"),
+        ({"gain_ci": [None, None], "n_seeds": 1}, "Claims", "No"),
         ({"n_seeds": 1}, "Statistical significance", "No"),
         ({"n_seeds": 3}, "Statistical significance", "Yes"),
         ({}, "Open access to data and code", "Yes"),

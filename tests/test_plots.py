@@ -193,10 +193,15 @@ def test_learning_curve_starts_at_the_base_and_has_one_line_per_run(study: Path)
 
 
 def test_mean_of_runs_has_an_interval_that_holds_it() -> None:
-    table = pd.DataFrame({0: [0.2, 0.5], 1: [0.4, 0.5]}, index=pd.Index([1, 2]))
-    curve = mean_of_runs(table, RESAMPLES, seed=0)
-    assert curve.value == pytest.approx([0.3, 0.5])
-    assert curve.low == pytest.approx([0.2, 0.5]) and curve.high == pytest.approx([0.4, 0.5])
+    runs = {0: [0.2, 0.0, 0.5], 1: [0.3, 0.2, 0.5], 2: [0.4, 0.9, 0.5]}
+    curve = mean_of_runs(pd.DataFrame(runs, index=pd.Index([1, 2, 3])), RESAMPLES, seed=0)
+    reach = 4.302653 * 0.1 / np.sqrt(3)  # Student's t with two degrees of freedom
+    assert curve.value == pytest.approx([0.3, 1.1 / 3, 0.5])
+    assert curve.low[0] == pytest.approx(0.3 - reach) and curve.high[0] == pytest.approx(
+        0.3 + reach
+    )
+    assert (curve.low[1], curve.high[1]) == (0.0, 1.0)  # no score is beyond
+    assert np.isnan(curve.low[2]) and np.isnan(curve.high[2])  # equal runs have no spread
 
 
 def test_costs_are_summed_over_the_updates_before_a_checkpoint(study: Path) -> None:
@@ -251,7 +256,7 @@ def test_what_no_update_measured_is_an_empty_panel(tmp_path: Path) -> None:
     metrics = read_training_metrics(paths, tuple(TRAINING_METRICS))
     assert metrics["explained_variance"].isna().all()
     texts = {axes.get_title(): axes.texts for axes in training_metrics(metrics).axes}
-    assert [title for title, said in texts.items() if said] == ["Explained variance (critic)"]
+    assert [title for title, said in texts.items() if said] == ["Explained variance"]
 
 
 def test_small_rules_are_summed_and_no_time_is_lost() -> None:

@@ -101,7 +101,7 @@ def test_an_update_asks_for_its_gpus_at_every_attempt_and_for_more_memory_and_ti
     asked = yaml.safe_load((ROOT / config).read_text())["resources"]["update"]
     assert asked["gpu"] > 1
     options = ["--dry-run", "--attempt", "2", "--profile", "slurm", "--configfile", config]
-    done = run(ROOT, "snakemake", "results/mle-dojo/seed0/iteration1/checkpoint", *options)
+    done = run(ROOT, "snakemake", "results/qwen7b/seed0/iteration1/checkpoint", *options)
     text = done.stdout.partition("rule train_rl:")[2].partition("\n\n")[0]
     told = dict(re.findall(r"(\w+)=(\d+)", text))
     assert (told["gpu"], told["nodes"]) == (str(asked["gpu"]), "1"), done.stderr

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from verl_toys import SETTINGS, random_batch, write_tiny_model
 
 from agent.core.records import PPOSettings, SupervisedBatch
-from agent.wrappers.verl_wrapper import load_verl, ppo_update, supervised_update
+from agent.wrappers.verl_wrapper import PLAIN, load_verl, ppo_update, supervised_update
 
 TOYS = Path(__file__).with_name("verl_toys.py")
 
@@ -92,7 +92,7 @@ def test_observation_tokens_are_no_targets(model: Path) -> None:
         batch = SupervisedBatch((ids,) * 4, (np.array(mask, dtype=np.int8),) * 4, 1.0)
         with verl.process_group():
             rows = verl_supervised.supervised_rows(batch, 4)
-            learner = verl_supervised.build_learner(model, SETTINGS)
+            learner = verl_supervised.build_learner(model, SETTINGS, PLAIN)
             steps = verl.verl_workers.train(learner, rows, SETTINGS)
         return float(steps["grad_norm"][0])
 

@@ -299,7 +299,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         steps(2) | {"seed0/iteration2/weigh_competitions", "evaluate_yardsticks"} | ANALYSIS,
     ),
     "supervised first": (change("training.rft_iterations", 1), LEARNING),
-    "supervised never": (change("rft.learning_rate", 0.002), set()),
+    "supervised never": (change("rft.learning_rate", 0.002), WRITTEN),
     "evaluation temperature": (
         change("evaluation.temperature", 0.4),
         {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}

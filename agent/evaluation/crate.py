@@ -32,9 +32,24 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
 
     facts: what `provenance.describe_study` found; `version` is Snakemake's.
     """
-    ended = _time(facts["ended"])
     files = [path.name for path in results]
-    graph: list[Entity] = [
+    graph = [
+        *_folder(facts, workflow, files),
+        *_profiles(),
+        *_workflow(facts, workflow, version),
+        *_run(facts, workflow, files),
+        _file("provenance.json", "Commit, configuration, packages, data, machines and time"),
+        *(
+            _file(name, f"Result {name}") | {"sha256": facts["results_sha256"][name]}
+            for name in files
+        ),
+    ]
+    return {"@context": CONTEXT, "@graph": graph}
+
+
+def _folder(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> list[Entity]:
+    """The metadata file, the folder that it describes, its licence and its authors."""
+    return [
         {
             "@id": "ro-crate-metadata.json",
             "@type": "CreativeWork",
@@ -50,7 +65,7 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
             "name": f"Study {facts['study']}",
             "description": "An LLM agent for machine-learning engineering before and after "
             "training with PPO: scores on held-out competitions, and what they were computed with.",
-            "datePublished": ended,
+            "datePublished": _time(facts["ended"]),
             "license": {"@id": LICENSE},
             "conformsTo": [{"@id": profile} for profile in PROFILES],
             "hasPart": [{"@id": name} for name in (workflow, "provenance.json", *files)],
@@ -59,7 +74,6 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
             "author": {"@id": AUTHORS},
             "publisher": {"@id": AUTHORS},
         },
-        *_profiles(),
         {
             "@id": LICENSE,
             "@type": "CreativeWork",
@@ -67,7 +81,12 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
             "identifier": "MIT",
         },
         {"@id": AUTHORS, "@type": "Organization", "name": "The mle-dojo-rl authors"},
-        *_workflow(facts, workflow, version),
+    ]
+
+
+def _run(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> list[Entity]:
+    """What was done, and with which configuration."""
+    return [
         {
             "@id": RUN,
             "@type": "CreateAction",
@@ -75,7 +94,7 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
             "instrument": {"@id": workflow},
             "agent": {"@id": AUTHORS},
             "startTime": _time(facts["started"]),
-            "endTime": ended,
+            "endTime": _time(facts["ended"]),
             "actionStatus": "http://schema.org/CompletedActionStatus",
             "description": "All jobs of the study, whenever they ran",
             "object": {"@id": "#config"},
@@ -88,13 +107,7 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
             "value": facts["config_sha256"],
             "exampleOfWork": {"@id": "#config-parameter"},
         },
-        _file("provenance.json", "Commit, configuration, packages, data, machines and time"),
-        *(
-            _file(name, f"Result {name}") | {"sha256": facts["results_sha256"][name]}
-            for name in files
-        ),
     ]
-    return {"@context": CONTEXT, "@graph": graph}
 
 
 def _profiles() -> list[Entity]:

@@ -319,6 +319,21 @@ def held_out_scores(iteration):
     return [f"{folder}/scores.csv" for folder in held_out_folders(iteration)]
 
 
+def scores_of(own):
+    """scores.csv of the base model and of the final policies of a study or a variant, per run."""
+    last = own["training"]["iterations"]
+    return {
+        policy: [
+            f"{folder}/evaluation/seed{seed}/iteration{iteration}/held_out/scores.csv"
+            for seed in own["seeds"]
+        ]
+        for policy, folder, iteration in (
+            ("base", own.get("start", STUDY), 0),
+            ("trained", f"results/{own['study']}", last),
+        )
+    }
+
+
 def image_needed(family):
     """The image of a stage family, an input only where jobs run in containers.
 

@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from training_checks import Config, Key, Problem, group_problems, training_problems
 from variations import variant
 
 from agent.core.prompts import PromptManager
@@ -20,10 +21,6 @@ LEADERBOARDS = Path("config/leaderboards")
 CATALOGUE = Path("config/mle_dojo/competitions.csv")
 GROUPS = ("train", "validation", "held_out")
 COLUMNS = ["competition", "group", "data_set", "task_type"]
-
-Config = Mapping[str, Any]
-Key = tuple[str | int, ...]
-Problem = tuple[Key, str]  # what is wrong where, and what to do about it
 
 
 def find_problem(config: Config, overriding: Sequence[Path] = ()) -> str | None:
@@ -108,11 +105,11 @@ def _holds(value: Any, key: Key) -> bool:
 def _other_problems(config: Config) -> Iterator[Problem]:
     """What a schema cannot say: how keys fit each other, and files on disk."""
     yield from _base_model_problems(config)
-    yield from _training_problems(config)
-    yield from _algorithm_problems(config)
+    yield from training_problems(config)
+    yield from _evaluation_problems(config)
     yield from _episode_problems(config)
     yield from _competition_problems(Path(config["competitions"]))
-    yield from _group_problems(config)
+    yield from group_problems(config)
     yield from _mle_dojo_problems(config)
     yield from _vllm_problems(config)
 
@@ -153,51 +150,8 @@ def _base_model_problems(config: Config) -> Iterator[Problem]:
         )
 
 
-def _training_problems(config: Config) -> Iterator[Problem]:
-    training, ppo, sampling = config["training"], config["ppo"], config["sampling"]
-    episodes, minibatch = training["episodes"], ppo["minibatch_size"]
-    processes = max(1, config["resources"]["update"]["gpu"]) * config["update"]["nodes"]
-    tokens = config["update"]["tokens_per_process"]
-    if episodes % training["shards"]:
-        yield (
-            ("training", "episodes"),
-            f"{episodes} must be a multiple of training.shards {training['shards']}",
-        )
-    if minibatch % ppo["microbatch_size"]:
-        yield (
-            ("ppo", "minibatch_size"),
-            f"{minibatch} must be a multiple of ppo.microbatch_size {ppo['microbatch_size']}",
-        )
-    share = processes * (ppo["microbatch_size"] if tokens is None else 1)
-    if minibatch % share:
-        yield (
-            ("ppo", "minibatch_size"),
-            f"{minibatch} must be a multiple of {share}, a microbatch in each of the {processes} "
-            "processes of resources.update.gpu and update.nodes",
-        )
-    if tokens is not None and tokens < sampling["context_tokens"]:
-        yield (
-            ("update", "tokens_per_process"),
-            f"{tokens} is less than the {sampling['context_tokens']} of sampling.context_tokens, "
-            "which one episode may have: raise it",
-        )
-    if minibatch > episodes:
-        yield (
-            ("ppo", "minibatch_size"),
-            f"{minibatch} is more than training.episodes {episodes}: lower it",
-        )
-    if sampling["max_new_tokens"] >= sampling["context_tokens"]:
-        yield (
-            ("sampling", "max_new_tokens"),
-            f"{sampling['max_new_tokens']} leaves no room for a prompt within "
-            f"sampling.context_tokens {sampling['context_tokens']}: lower it",
-        )
-    if training["rft_iterations"] > training["iterations"]:
-        yield (
-            ("training", "rft_iterations"),
-            f"{training['rft_iterations']} are more than training.iterations "
-            f"{training['iterations']}: lower it",
-        )
+def _evaluation_problems(config: Config) -> Iterator[Problem]:
+    training = config["training"]
     api_models = [model["name"] for model in config["evaluation"]["api_models"]]
     if twice := sorted({name for name in api_models if api_models.count(name) > 1}):
         yield ("evaluation", "api_models"), f"two are called {twice[0]}: rename one"
@@ -208,38 +162,6 @@ def _training_problems(config: Config) -> Iterator[Problem]:
                 f"{iteration} is not between the first and the last of training.iterations "
                 f"{training['iterations']}, which are evaluated anyway: leave it out",
             )
-
-
-def _algorithm_problems(config: Config) -> Iterator[Problem]:
-    """Options of an update that rule each other out."""
-    ppo, rewards, iterations = config["ppo"], config["rewards"], config["training"]["iterations"]
-    if ppo["critic_warmup"] and ppo["advantage"] != "gae":
-        yield (
-            ("ppo", "critic_warmup"),
-            f"{ppo['critic_warmup']}, but ppo.advantage {ppo['advantage']} has no critic: "
-            "set it to 0",
-        )
-    if ppo["critic_warmup"] >= iterations:
-        yield (
-            ("ppo", "critic_warmup"),
-            f"{ppo['critic_warmup']} of training.iterations {iterations} leaves none to the actor: "
-            "lower it",
-        )
-    if ppo["duration_aware"] and config["sandbox"]["remember_programs"]:
-        yield (
-            ("sandbox", "remember_programs"),
-            "true, but remembered programs take no time, by which ppo.duration_aware weights: set "
-            "it to false",
-        )
-    if (
-        rewards["milestone_credit"]
-        and 2 * rewards["milestone_credit"] >= rewards["failure_penalty"]
-    ):
-        yield (
-            ("rewards", "milestone_credit"),
-            f"{rewards['milestone_credit']} is not below half of rewards.failure_penalty "
-            f"{rewards['failure_penalty']}: a failure must still cost",
-        )
 
 
 def _competition_problems(path: Path) -> Iterator[Problem]:
@@ -263,19 +185,6 @@ def _competition_problems(path: Path) -> Iterator[Problem]:
     for group in ("train", "held_out"):
         if group not in set(table["group"]):
             yield key, f"{path} has no competition of group {group}: add one"
-
-
-def _group_problems(config: Config) -> Iterator[Problem]:
-    """Estimators that compare episodes of one competition need two of each."""
-    estimator, episodes = config["ppo"]["advantage"], config["training"]["episodes"]
-    groups = pd.read_csv(config["competitions"], sep="\t", comment="#")["group"]
-    trained_on = int((groups == "train").sum())
-    if estimator in ("grpo", "rloo") and episodes < 2 * trained_on:
-        yield (
-            ("training", "episodes"),
-            f"{episodes} is less than two for each of the {trained_on} competitions trained on, "
-            f"which ppo.advantage {estimator} compares: raise it",
-        )
 
 
 def _mle_dojo_problems(config: Config) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ rule write_provenance:
     resources:
         **LIGHT,
     params:
-        folder=STUDY,
+        folder=subpath(output.provenance, parent=True),
         # From functions of the input, which Snakemake does not track: what changes results runs
         # their own jobs again, and those this one.
         config=lambda wildcards, input: json.dumps(config, sort_keys=True),

@@ -17,21 +17,6 @@ for variant, own in VARIANTS.items():
     use rule * from variant as variant*
 
 
-def scores_of(own):
-    """scores.csv of the base model and of the final policies of a study or a variant, per run."""
-    last = own["training"]["iterations"]
-    return {
-        policy: [
-            f"{folder}/evaluation/seed{seed}/iteration{iteration}/held_out/scores.csv"
-            for seed in own["seeds"]
-        ]
-        for policy, folder, iteration in (
-            ("base", own.get("start", STUDY), 0),
-            ("trained", f"results/{own['study']}", last),
-        )
-    }
-
-
 rule compare_variants:
     """Tabulate what the study's variants are worth, beside the study as it is configured."""
     input:
