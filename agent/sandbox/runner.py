@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -102,6 +103,8 @@ class WarmRunner:
         self._shared = [path.absolute() for path in shared]
         self._settings = {"weakest": weakest, "strongest": strongest, "start": start}
         self._starting = threading.RLock()
+        # The kernel ends the fork server with the thread that started it, so that one must stay.
+        self._starter = ThreadPoolExecutor(1, "fork server")
         self._idle: deque[socket.socket] = deque()  # connections, each to a supervisor of its own
         self._confinement = ""
         self._closed = False
@@ -135,13 +138,14 @@ class WarmRunner:
             "shared": [str(path) for path in self._shared],
             "filters": [base64.b64encode(program).decode() for program in _filters()],
         }
-        self._zygote = subprocess.Popen(
+        self._zygote = self._starter.submit(
+            subprocess.Popen,
             [sys.executable, "-P", "-c", _START, _PROJECT, json.dumps(settings)],
             env=CLEAN_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,
-        )
+        ).result()
 
     def wait_until_ready(self) -> None:
         """Block until the libraries are imported; the first program would otherwise pay for it."""
@@ -170,6 +174,7 @@ class WarmRunner:
         with self._starting:
             self._closed = True
             self._stop()
+        self._starter.shutdown()
         shutil.rmtree(self._folder)
 
     def _stop(self) -> None:
@@ -178,8 +183,12 @@ class WarmRunner:
         self._zygote.wait()
         if self._zygote.stdout is not None:
             self._zygote.stdout.close()
-        while self._idle:
-            self._idle.pop().close()
+        self._dismiss_idle()
+
+    def _dismiss_idle(self) -> None:
+        with contextlib.suppress(IndexError):  # other threads take them, too
+            while True:
+                self._idle.pop().close()
 
     def run(self, program: str, public: Path) -> Execution:
         """Run it to its end. A lost supervisor is replaced, and the program run once more."""
@@ -188,6 +197,7 @@ class WarmRunner:
         except SupervisorLostError:
             self._check_disk()
             self._restart_if_dead()
+            self._dismiss_idle()  # what ended one may have ended them all
         try:
             return self._run_once(program, public)
         except SupervisorLostError as again:
