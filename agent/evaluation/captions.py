@@ -84,7 +84,8 @@ def performance_profiles(scores: pd.DataFrame, resamples: int) -> str:
     return (
         f"Top: share of runs and competitions whose mean position score exceeds a threshold. "
         f"Bottom: interquartile mean of every policy. {trained_runs(scores)}, {played(scores)}. "
-        f"Bands and bars: {interval(resamples, runs)}; policies of one run have none."
+        f"Bars: {interval(resamples, runs)}. Bands: percentiles of runs drawn again within each "
+        "competition, as is usual for profiles; policies of one run have none."
     )
 
 

@@ -30,6 +30,7 @@ from agent.evaluation.statistics import (
     Estimate,
     Measure,
     ScoreMatrix,
+    estimate,
     generator,
     iqm,
     mean,
@@ -203,7 +204,7 @@ def _draw_profiles(axes: Axes, scores: pd.DataFrame, resamples: int, seed: int) 
     for policy in AGENTS:
         matrix = score_matrix(scores, policy, GROUP)
         rng = generator(seed, "performance_profile", policy)
-        profile = clustered_estimate(PROFILE, [matrix], resamples, rng, of_share=True)
+        profile = estimate(PROFILE, [matrix], "stratified", resamples, rng)  # as rliable draws it
         colour = colour_of(policy)
         axes.plot(THRESHOLDS, profile.value, color=colour, label=policy)
         axes.fill_between(
