@@ -68,7 +68,7 @@ def test_every_macro_and_citation_exists_once(study: Study, path: str) -> None:
     cited = set(re.findall(r"\\cite{(\w+)}", written))
     entries = re.findall(r"^@\w+{(\w+),$", texts["references.bib"], re.MULTILINE)
     assert cited <= set(entries) and len(entries) == len(set(entries)) == 9
-    assert ("hui2024qwen25coder" in cited) == ("kwon2023vllm" in cited) == ("dojo" in path)
+    assert ("hui2024qwen25coder" in cited) == ("kwon2023vllm" in cited) == ("qwen7b" in path)
 
 
 def test_a_headline_number_is_quoted_as_it_is(study: Study) -> None:
