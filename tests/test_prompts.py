@@ -10,12 +10,14 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import turn
 
 from agent.core.actions import parse_action
 from agent.core.prompts import KEYS, OPENING, TEMPLATES, PromptManager, head_and_tail
 
 GOLDEN = Path(__file__).parent / "golden_prompts"
 VALUES = {
+    "competition": "wine",
     "description": "# Title\ntask: regression\nmetric: MAE\n\nabout",
     "brief": "# Title\ntask: regression\nmetric: MAE",
     "message": "the message",
@@ -27,6 +29,15 @@ VALUES = {
     "metric": "mae",
     "higher_is_better": False,
     "turns_left": 7,
+    "attempts": [
+        (3, turn(outcome="crashed", error="KeyError")),
+        (5, turn(outcome="no_submission")),
+        (6, turn(0.75, raw_score=1.25)),
+    ],
+    "left_out": 2,
+    "best_program": "print('the best program')\n",
+    "best_raw_score": 1.25,
+    "observation": "the observation\nturns left: 7",
 }
 
 

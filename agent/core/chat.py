@@ -1,17 +1,19 @@
 """From messages to tokens through a model's own chat template, append-only.
 
 What was sampled stays exactly as sampled: a later message contributes the text that the template
-adds to the conversation before it, and earlier tokens are never made again. Even where old turns
-are forgotten, those that stay are copied as tokens.
+adds to the conversation before it, and earlier tokens are never made again. A context that is full
+goes on in a new segment: with copies of the tokens of its recent turns, or with a summary.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from agent.core.base_agent import Response
 from agent.core.records import Conversation, Message
 
-ContextPolicy = Literal["stop", "truncate"]
+ContextPolicy = Literal["stop", "truncate", "segment"]
+_FEWEST_CHARACTERS = 16  # of each part of a summary
 
 
 def extend_context(tokenizer: Any, conversation: Conversation) -> None:
@@ -77,32 +79,69 @@ def append_answer(
 
 
 def has_room(
-    conversation: Conversation, answer_tokens: int, limit: int, policy: ContextPolicy
+    tokenizer: Any,
+    conversation: Conversation,
+    answer_tokens: int,
+    limit: int,
+    policy: ContextPolicy,
 ) -> bool:
-    """Whether another answer fits into the context; `truncate` forgets old turns if it must.
+    """Whether another answer fits into the context, in a new segment where `policy` begins one.
 
-    The oldest answers go with what was answered to them, until the rest fills half of the context:
-    one that is always full would be a new segment, and a row of the update, at every turn. The
-    opening and the last turn stay; where not even these leave room there is none.
+    A segment begins with half of the context at most, if it can: one that is always full would be
+    a new segment, and a row of the update, at every turn.
     """
-    context, start = conversation.context, conversation.segments[-1]
-    if len(context) + answer_tokens <= limit:
+    if len(conversation.context) + answer_tokens <= limit:
         return True
-    if policy == "stop" or len(conversation.answers) < 2:
+    if policy == "stop":
         return False
-    opening = context[: conversation.answers[0] - start]
-    later = [answer - start for answer in conversation.answers[1:]]
-    half = limit // 2
-    kept = next((k for k in later if len(opening) + len(context) - k <= half), later[-1])
-    copied = opening + context[kept:]
-    if len(copied) + answer_tokens > limit:
+    room = min(limit // 2, limit - answer_tokens)
+    if policy == "truncate":
+        kept, answers = _recent_turns(conversation, room)
+    else:
+        kept, answers = _summed_up(tokenizer, conversation, room), []
+    if len(kept) + answer_tokens > limit:
         return False
     begin = len(conversation.token_ids)
-    shift = begin + len(opening) - kept - start
     conversation.segments.append(begin)
-    conversation.answers = [a + shift for a in conversation.answers if a - start >= kept]
-    append_context(conversation, copied)
+    conversation.answers = [begin + answer for answer in answers]
+    append_context(conversation, kept)
     return True
+
+
+def _recent_turns(conversation: Conversation, room: int) -> tuple[list[int], list[int]]:
+    """The opening and the latest turns, as tokens, and where answers are in them.
+
+    The oldest answers go with what was answered to them, until the rest fits into `room`. The last
+    turn stays.
+    """
+    context = conversation.context
+    answers = [answer - conversation.segments[-1] for answer in conversation.answers]
+    if len(answers) < 2:
+        return context, answers
+    opening = context[: answers[0]]
+    kept = next((a for a in answers[1:] if len(opening) + len(context) - a <= room), answers[-1])
+    shift = len(opening) - kept
+    return opening + context[kept:], [answer + shift for answer in answers if answer >= kept]
+
+
+def _summed_up(tokenizer: Any, conversation: Conversation, room: int) -> list[int]:
+    """The opening with a summary of all turns, which is shortened until both fit into `room`."""
+    if conversation.summarise is None:
+        raise ValueError(
+            "sampling.context_policy: segment sums up the turns of an episode, which this "
+            "conversation has not: set it to stop or truncate"
+        )
+    if not conversation.answers:  # nothing was said since the last summary
+        return conversation.context
+    system, task = conversation.messages[:2]
+    characters = room
+    while True:
+        told = replace(task, content=f"{task.content}\n\n{conversation.summarise(characters)}")
+        text = _render(tokenizer, [system, told], conversation.tools, opens_answer=True)
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+        characters //= 2
+        if len(ids) <= room or characters < _FEWEST_CHARACTERS:
+            return ids
 
 
 def _render(

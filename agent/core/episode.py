@@ -3,14 +3,17 @@
 import hashlib
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from agent.core.actions import TOOLS, Action, ActionFormat, parse_action
+from agent.core.actions import CODE_ACTIONS, TOOLS, Action, ActionFormat, parse_action
 from agent.core.base_agent import Policy, Response
 from agent.core.environment import Environment, Feedback
-from agent.core.prompts import PromptManager, head_and_tail
+from agent.core.prompts import SUMMARY, PromptManager, head_and_tail
 from agent.core.records import Conversation, Message, StopReason, Trajectory, Turn
+
+_ATTEMPT_CHARACTERS = 40  # about what one takes in a summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def open_episode(
         episode.conversation.tools = TOOLS
     competition = environment.competition
     values = {
+        "competition": competition.name,
         "description": competition.description,
         "brief": competition.description.split("\n\n", 1)[0],
         "turns_left": limits.max_turns,
@@ -62,7 +66,38 @@ def open_episode(
         Message("system", prompts.render("system", values)),
         Message("user", prompts.render("task", values)),
     ]
+    episode.conversation.summarise = partial(summarise, episode, prompts, limits)
     return episode
+
+
+def summarise(
+    episode: Episode, prompts: PromptManager, limits: EpisodeLimits, characters: int
+) -> str:
+    """What an agent needs to go on without its earlier turns: facts, in the words of `summary`.
+
+    `attempts` are numbers and turns of the latest programs, `left_out` how many came before them.
+    Attempts, best program and last observation are shortened to about `characters` each.
+    """
+    attempts = [(n, turn) for n, turn in enumerate(episode.turns, 1) if turn.action in CODE_ACTIONS]
+    shown = attempts[-max(1, characters // _ATTEMPT_CHARACTERS) :]
+    scored = [turn for _, turn in attempts if turn.position_score is not None]
+    best = max(scored, key=lambda turn: turn.position_score or 0.0, default=None)
+    program = parse_action(best.text, prompts.action_format).argument if best else ""
+    metric = episode.environment.competition.metric
+    return prompts.render(
+        SUMMARY,
+        {
+            "attempts": shown,
+            "left_out": len(attempts) - len(shown),
+            "best_program": head_and_tail(program, characters),
+            "best_raw_score": best.raw_score if best else None,
+            "best_position": best.position_score if best else None,
+            "observation": head_and_tail(episode.turns[-1].observation, characters),
+            "metric": metric.name,
+            "higher_is_better": metric.higher_is_better,
+            "turns_left": limits.max_turns - len(episode.turns),
+        },
+    )
 
 
 def read_action(response: Response, form: ActionFormat) -> Action:

@@ -61,7 +61,7 @@ class LocalModel:
         ready = [
             i
             for i, conversation in enumerate(conversations)
-            if has_room(conversation, self._max_new_tokens, limit, policy)
+            if has_room(self.tokenizer, conversation, self._max_new_tokens, limit, policy)
         ]
         # Similar lengths share a batch, so that little of it is padding.
         ready.sort(key=lambda i: (len(conversations[i].context), i))

@@ -23,12 +23,17 @@ ANSWERS = (
     "scored",
     "answered",
 )
-KEYS = (*OPENING, *ANSWERS)
+SUMMARY = "summary"
+KEYS = (*OPENING, *ANSWERS, SUMMARY)
 # What a template may show; `inherited` is the same key's text in the set that this one extends.
-_OPENING_VALUES = {"description", "brief", "turns_left"}
+_OPENING_VALUES = {"competition", "description", "brief", "turns_left"}
 _ANSWER_VALUES = {
     *("message", "error", "output", "raw_score", "position_score", "best_position"),
     *("metric", "higher_is_better", "turns_left"),
+}
+_SUMMARY_VALUES = {
+    *("attempts", "left_out", "best_program", "best_raw_score", "best_position"),
+    *("observation", "metric", "higher_is_better", "turns_left"),
 }
 
 
@@ -36,10 +41,11 @@ class PromptManager:
     """Renders one set of prompt templates; a name of a shipped set, or a YAML file of your own.
 
     Templates are Jinja2 with undefined variables as errors. Keys: `system` and `task` open the
-    episode; the others answer an action and get the variables of `environment.Feedback`. All know
-    `tool_calls`, whether answers are tool calls, and `action(kind, argument)`, how one is written.
-    A set that `extends` another one holds only the keys that differ, and may show what is
-    `inherited`.
+    episode; `summary` follows them in a segment that forgets the turns before (its variables are
+    those of `episode.summarise`); the others answer an action and get the variables of
+    `environment.Feedback`. All know `tool_calls`, whether answers are tool calls, and
+    `action(kind, argument)`, how one is written. A set that `extends` another one holds only the
+    keys that differ, and may show what is `inherited`.
     """
 
     def __init__(
@@ -85,7 +91,8 @@ class PromptManager:
         return self._templates[key].render({**values, "inherited": inherited}).strip()
 
     def _parsed(self, key: str, text: Any) -> Template:
-        known = _OPENING_VALUES if key in OPENING else _ANSWER_VALUES
+        known = _SUMMARY_VALUES if key == SUMMARY else _ANSWER_VALUES
+        known = _OPENING_VALUES if key in OPENING else known
         known = known | set(self._engine.globals) | ({"inherited"} if self._base else set())
         if not isinstance(text, str):
             raise ValueError(f"prompts: {self._path}: {key} must be text, got {text!r}")

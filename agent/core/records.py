@@ -1,5 +1,6 @@
 """The records that pass between the stages: facts of an episode, and what an update reads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,8 +63,9 @@ class Trajectory:
     `token_ids`, `action_mask` and `logprobs` have equal length; the mask is 1 where the policy
     sampled the token, and `logprobs` (natural log, at the sampling temperature) is 0 elsewhere.
 
-    `segments` are where contexts begin in them: 0, and once more each time that the oldest turns
-    were forgotten for want of room. A later one opens with copies, mask 0, of what was kept.
+    `segments` are where contexts begin in them: 0, and once more each time that turns were
+    forgotten for want of room. A later one opens, mask 0, with copies of what was kept or with a
+    summary.
     """
 
     competition: str
@@ -82,6 +84,11 @@ class Trajectory:
     stop_reason: StopReason
     sandbox: str  # how programs were confined
     segments: tuple[int, ...] = (0,)
+
+    @property
+    def best_position(self) -> float:
+        """Of all submissions; 0 without a valid one."""
+        return max((turn.position_score or 0.0) for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,8 @@ class Conversation:
     tools: tuple[dict[str, Any], ...] = ()  # what the chat template tells the model it may call
     segments: list[int] = field(default_factory=lambda: [0])  # as in `Trajectory`
     answers: list[int] = field(default_factory=list)  # where those of the last segment begin
+    # What was done so far, in parts of about so many characters, for a segment that forgets it.
+    summarise: Callable[[int], str] | None = None
 
     @property
     def context(self) -> list[int]:
