@@ -1,48 +1,53 @@
-"""Let a model behind an OpenAI-compatible API play the held-out competitions, as a yardstick."""
+"""Let a model behind an OpenAI-compatible API play the held-out competitions, as a yardstick.
+
+Its episodes are stored with every submission; `scripts/grade_evaluation.py` judges them, as often
+as the rules of judging change, and nobody pays for them twice.
+"""
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tyro
 
+from agent.competitions.loading import public_digest
+from agent.core.base_agent import Policy
+from agent.core.competition import Competition
 from agent.core.errors import one_line_errors
 from agent.core.files import write_text
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import write_trajectories
-from agent.evaluation.files import write_csv
-from agent.grading import score_episodes, turn_rows
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
     SandboxSettings,
-    Scoring,
     deal_competitions,
     episode_keys,
     find_competitions,
     journal_beside,
-    judged_half,
     open_competitions,
     open_sandbox,
     play,
 )
 from agent.wrappers.api_policy import ApiModel, ApiPolicy, total_usage
+from agent.wrappers.mledojo_agents import PROMPTS, UpstreamAgents
 
 
 @dataclass(frozen=True)
 class Arguments:
     config: str
-    """YAML file, or inline JSON: episode, environment, sandbox; and api_model, the one to ask"""
+    """YAML file, or inline JSON: episode, environment, sandbox, api_model (the one to ask) and, for
+    an agent of MLE-Dojo's, mle_dojo"""
     output_dir: Path
-    """folder that receives episodes.parquet, scores.csv, turns.csv and usage.json"""
+    """folder that receives episodes.parquet and usage.json"""
     temperature: float
     """sampling temperature"""
     max_new_tokens: int
     """of one answer"""
-    scoring: Scoring = "halves"
-    """evaluation.scoring: the answers behind the scores that are reported"""
     num_episodes: int = 5
     """episodes per competition"""
     competitions_dir: Path = Path("results/competitions")
@@ -81,21 +86,49 @@ def main(arguments: Arguments) -> None:
         settled = [asked, len(keys), arguments.temperature, arguments.max_new_tokens]
         journal = opened.enter_context(journal_beside(file, model.name, folders, settled))
         dealt = deal_competitions(known, len(keys), 0)
-        played = play(model, dealt, keys, sandbox, episode, arguments.workers, stopwatch, journal)
-        with stopwatch.phase("grade"):
-            half = judged_half(arguments.scoring)
-            judged = dict(zip(names, open_competitions(folder, names, half), strict=True))
-            scores = score_episodes(played, judged, model.name, 0, 0)
+        policy: Policy = model
+        if config["api_model"]["agent"] != "ours":
+            policy = opened.enter_context(_upstream_agents(config, model, known, episode, limits))
+            episode = _upstream_episode(episode, known)
+        played = play(policy, dealt, keys, sandbox, episode, arguments.workers, stopwatch, journal)
         with stopwatch.phase("write"):
-            write_trajectories(file, played, facts={})
-            write_csv(output / "turns.csv", turn_rows(played, model.name, 0, 0, "evaluation"))
-            write_csv(output / "scores.csv", scores)
+            shown = {name: public_digest(folder / name) for name in names}
+            write_trajectories(file, played, facts={"public_files": json.dumps(shown)})
             spent = total_usage(usage)
             write_text(output / "usage.json", json.dumps(spent, indent=1) + "\n")
             journal.discard()
             usage.unlink()
     stopwatch.write(arguments.timing)
-    print(f"{len(keys)} episodes, mean score {scores['score'].mean():.3f}, {spent}")
+    print(f"{len(keys)} episodes in {file}, {spent}")
+
+
+def _upstream_agents(
+    config: dict[str, Any],
+    model: ApiPolicy,
+    known: Sequence[Competition],
+    episode: EpisodeSettings,
+    sandbox: SandboxSettings,
+) -> UpstreamAgents:
+    """MLE-Dojo's agent that `model` is to drive."""
+    agent = config["api_model"]["agent"]
+    if not config.get("mle_dojo"):
+        raise ValueError(f"mle_dojo: missing, but {agent} is MLE-Dojo's: say where its checkout is")
+    if config["environment"]["engine"] != "native":
+        raise ValueError(f"environment.engine: only native confines what {agent} runs: set it")
+    public = {competition.name: competition.public for competition in known}
+    checkout = Path(config["mle_dojo"]["checkout"])
+    return UpstreamAgents(agent, model, checkout, public, sandbox.seconds, episode.seconds)
+
+
+def _upstream_episode(episode: EpisodeSettings, known: Sequence[Competition]) -> EpisodeSettings:
+    """The MLE agent reads descriptions as answers to a question, which must not be cut."""
+    longest = max(len(competition.description) for competition in known)
+    return replace(
+        episode,
+        prompts=str(PROMPTS),
+        action_format="tool_call",
+        output_characters=max(longest, episode.output_characters),
+    )
 
 
 if __name__ == "__main__":

@@ -4,16 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from checkout import ROOT
+from api_provider import SAMPLE, Provider, answer, served_provider
+from checkout import ROOT, run
 from conftest import PLAYED
 from test_bad_input import settings
 
@@ -29,53 +27,13 @@ from agent.core.trajectories import read_trajectories
 from agent.wrappers import api_policy
 from agent.wrappers.api_policy import ApiModel, ApiPolicy, total_usage
 
-SAMPLE = "open('submission.csv', 'w').write(open('sample_submission.csv').read())"
 TALK = [Message("system", "be brief"), Message("user", "a task")]
-
-
-def answer(text: str | None = "fine", finish: str = "stop") -> dict[str, Any]:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
-
-
-@dataclass
-class Provider:
-    """A server that replies what it was given, the last of it for ever, and notes the requests."""
-
-    replies: list[tuple[int, dict[str, str], Any]]
-    url: str = ""
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
 
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    served, guard = Provider([(200, {}, answer())]), threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with guard:
-                served.asked.append({"path": self.path, **body})
-                served.keys.append(self.headers["Authorization"])
-                last = len(served.replies) == 1
-                status, headers, content = served.replies[0] if last else served.replies.pop(0)
-            told = json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(told))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(told)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    served.url = f"http://127.0.0.1:{server.server_port}/v1"
-    yield served
-    server.shutdown()
-    server.server_close()
+    with served_provider() as served:
+        yield served
 
 
 @pytest.fixture
@@ -85,7 +43,7 @@ def make(provider: Provider, tmp_path: Path, monkeypatch) -> Callable[..., ApiPo
     def made(**changes: Any) -> ApiPolicy:
         facts: dict[str, Any] = {
             **{"name": "large", "url": provider.url, "model": "large-1", "key_variable": None},
-            **{"token_budget": 1000, "options": {}},
+            **{"token_budget": 1000, "options": {}, "agent": "ours"},
         }
         return ApiPolicy(ApiModel(**facts | changes), 0.5, 64, tmp_path / "usage.jsonl")
 
@@ -226,7 +184,7 @@ def test_a_line_of_usage_cut_short_by_a_kill_is_dropped(make, tmp_path):
 def evaluate(url: str, folder: Path, output: Path, **changes: Any) -> subprocess.CompletedProcess:
     config = settings()
     model = {"name": "large", "url": url, "model": "policy", "key_variable": "MY_KEY"}
-    config["api_model"] = model | {"token_budget": 10**6, "options": {}} | changes
+    config["api_model"] = model | {"token_budget": 10**6, "options": {}, "agent": "ours"} | changes
     output.mkdir(parents=True, exist_ok=True)
     (output / "config.json").write_text(json.dumps(config))
     options = ["--config", output / "config.json", "--output-dir", output, "--num-episodes", "2"]
@@ -241,17 +199,23 @@ def test_its_scores_are_rows_like_those_of_any_policy(provider, competition_fold
     provider.replies = [(200, {}, answer(format_action("execute_code", SAMPLE)))]
     done = evaluate(provider.url, competition_folder, tmp_path / "out")
     assert done.returncode == 0, done.stderr
+    asked, out = len(provider.asked), tmp_path / "out"
+    left = {path.name for path in out.iterdir()} - {"config.json"}
+    assert left == {"episodes.parquet", "usage.json"}
+    where = ["--competitions-dir", str(competition_folder), "--output-dir", str(out)]
+    grading = ["python", "scripts/grade_evaluation.py", "--policy", "large", *where]
+    done = run(ROOT, *grading, "--episodes", str(out / "episodes.parquet"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "grading.json").read_text())["told_otherwise"] == 0
     scores = pd.read_csv(tmp_path / "out/scores.csv")
     assert set(scores["policy"]) == {"large"} and len(scores) == 2 * len(PLAYED)
     assert (scores["valid_submissions"] > 0).all()
     turns = int(scores["turns"].sum())
     usage = json.loads((tmp_path / "out/usage.json").read_text())
     assert usage == {"prompt_tokens": 7 * turns, "completion_tokens": 3 * turns}
-    assert len(provider.asked) == turns
+    assert len(provider.asked) == asked == turns
     played = read_trajectories(tmp_path / "out/episodes.parquet")
     assert {trajectory.policy for trajectory in played} == {"large"}
-    left = {path.name for path in (tmp_path / "out").iterdir()} - {"config.json"}
-    assert left == {"episodes.parquet", "scores.csv", "turns.csv", "usage.json"}
 
 
 def test_what_went_wrong_is_one_line(provider, competition_folder, tmp_path):

@@ -3,12 +3,16 @@
 The data are made up, since Kaggle's need an account, and described as the tiny model is used to.
 """
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from api_provider import SAMPLE, answer, served_provider
 from checkout import ROOT, configure, copy_repository, run, snakemake
 from kaggle_archive import write_zip
 
@@ -56,6 +60,23 @@ def members(month: str) -> dict[str, str]:
     }
 
 
+@contextmanager
+def models_for_its_agents() -> Iterator[list[dict[str, object]]]:
+    """What MLE-Dojo's own agents are driven by, each says what its agent reads."""
+    says = {
+        "mle_agent": json.dumps({"action": "execute_code", "params": {"code": SAMPLE}}),
+        "aide": f"The sample will do.\n```python\n{SAMPLE}\n```",
+    }
+    with ExitStack() as opened:
+        models: list[dict[str, object]] = []
+        for agent, text in says.items():
+            provider = opened.enter_context(served_provider())
+            provider.replies = [(200, {}, answer(text))]
+            model = {"name": f"{agent}_m", "url": provider.url, "model": "m", "key_variable": None}
+            models.append(model | {"token_budget": 10**6, "options": {}, "agent": agent})
+        yield models
+
+
 def test_a_study_of_mle_dojos_competitions_runs_from_archives_to_tables(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
     write_zip(
@@ -73,11 +94,13 @@ def test_a_study_of_mle_dojos_competitions_runs_from_archives_to_tables(tmp_path
     checkout = {"checkout": "MLE-Dojo/checkout", "repository": str(CHECKOUT), "commit": commit}
     configure(folder, "competitions", "table.tsv")
     configure(folder, "mle_dojo", checkout | {"archives": "archives", "drop_leaking_columns": True})
-    done = snakemake(folder, "--cores", "2")
+    with models_for_its_agents() as models:
+        configure(folder, "evaluation.api_models", models)
+        done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     scores = pd.read_csv(folder / "results/smoke/scores.csv")
     asked = {f"{SERIES}-{month}" for month, group in GROUPS.items() if group == "held_out"}
-    for policy in ("base", "trained", "dummy", "base_best_of_n"):
+    for policy in ("base", "trained", "dummy", "base_best_of_n", "mle_agent_m", "aide_m"):
         assert asked <= set(scores.loc[scores["policy"] == policy, "competition"])
     shards = sorted((folder / "results/smoke").glob("seed0/iteration*/trajectories/*.parquet"))
     played = [t for shard in shards for t in read_trajectories(shard)]

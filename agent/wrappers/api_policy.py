@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.core.base_agent import Response
 from agent.core.records import Conversation
@@ -36,6 +36,7 @@ class ApiModel:
     key_variable: str | None  # environment variable that holds the key
     token_budget: int  # of prompts and answers together; the job stops there
     options: dict[str, Any]  # more fields of a request, null to leave one of ours out
+    agent: Literal["ours", "mle_agent", "aide"]  # what plays with it; all but ours are MLE-Dojo's
 
 
 class ApiPolicy:

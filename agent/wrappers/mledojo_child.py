@@ -20,11 +20,11 @@ Results = list[dict[str, Any]]  # what upstream's interfaces found, one for each
 
 def main() -> None:
     """Serve requests until there are none; the first line has the settings."""
-    requests, answers = _private_pipes()
+    requests, answers = private_pipes()
     environment, results = open_environment(json.loads(requests.readline()))
-    _say(answers, {"ready": True})
+    say(answers, {"ready": True})
     for line in requests:
-        _say(answers, step(environment, results, json.loads(line)))
+        say(answers, step(environment, results, json.loads(line)))
 
 
 def open_environment(settings: dict[str, Any]) -> tuple[Any, Results]:
@@ -108,7 +108,7 @@ def _metric_class(settings: dict[str, Any]) -> Any:
     return Given
 
 
-def _private_pipes() -> tuple[TextIO, TextIO]:
+def private_pipes() -> tuple[TextIO, TextIO]:
     """Standard input and output under numbers that no program inherits; nothing in their place."""
     requests = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -118,7 +118,7 @@ def _private_pipes() -> tuple[TextIO, TextIO]:
     return requests, answers
 
 
-def _say(answers: TextIO, answer: dict[str, Any]) -> None:
+def say(answers: TextIO, answer: dict[str, Any]) -> None:
     # Some metrics return numpy's numbers, which `item` makes Python's.
     answers.write(json.dumps(answer, default=lambda number: number.item()) + "\n")
     answers.flush()
