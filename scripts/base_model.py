@@ -5,18 +5,19 @@ would learn to do nothing. Below the required share the job stops with an error.
 """
 
 import json
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from agent.core.competition import Competition
+from agent.core.devices import check_gpus
 from agent.core.errors import one_line_errors
 from agent.core.files import check_free, unfinished, write_text
 from agent.core.local_model import SamplingSettings
 from agent.core.model_folder import fetch_model
-from agent.core.records import Trajectory
 from agent.core.settings import read_config, section
 from agent.core.timing import Stopwatch
 from agent.policy import open_policy
@@ -28,6 +29,7 @@ from agent.rollout import (
     deal_competitions,
     episode_keys,
     find_competitions,
+    journal_beside,
     open_competitions,
     open_sandbox,
     play,
@@ -37,6 +39,9 @@ from agent.rollout import (
 from agent.training.batch import summary
 from agent.training.teacher import TeacherSettings
 from agent.training.warm_start import WarmStartSettings, warm_start
+from agent.wrappers.vllm_settings import decisive
+
+PLAYED_BY = ("sampling", "episode", "environment", "sandbox", "vllm")  # all that the gate reads
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,14 @@ class Arguments:
     """folder of the model; gate.json inside it says how many of its programs were valid"""
     competitions_dir: Path = Path("results/competitions")
     """folder of prepared competitions"""
+    fetched: Path | None = None
+    """folder of the model that base_model.source names; it is fetched when none is given"""
     competitions: tuple[str, ...] = ()
     """training competitions; all prepared ones when none is given"""
     workers: int = 1
     """programs that run at the same time"""
+    gpus: int = 0
+    """GPUs that the job asked for; fewer in sight are an error"""
     executions_to: Path | None = None
     """file for the executions of this job, for later ones"""
     timing: Path | None = None
@@ -69,6 +78,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("base_model", str(arguments.output_dir))
     config = read_config(arguments.config)
+    check_gpus("base_model", arguments.gpus, config.get("vllm"))
     settings = section(config, "base_model", BaseModelSettings)
     folder = arguments.competitions_dir
     names = arguments.competitions or find_competitions(folder, "train")
@@ -81,10 +91,9 @@ def main(arguments: Arguments) -> None:
             _warm_start(config, known, sandbox, arguments, stopwatch)
         else:
             with stopwatch.phase("prepare"), unfinished(arguments.output_dir) as output:
-                fetch_model(settings.source, settings.revision, output)
-        played = _play(config, settings.gate_episodes, known, sandbox, arguments, stopwatch)
-    _check_gate(summary(played), settings, arguments.output_dir)
-    save_executions(arguments.executions_to, sandbox, limits)
+                source = arguments.fetched or settings.source
+                fetch_model(str(source), settings.revision, output)
+        _play_gate(config, settings, known, sandbox, arguments, stopwatch)
     stopwatch.write(arguments.timing)
 
 
@@ -110,26 +119,38 @@ def _warm_start(
         warm_start(written, settings, arguments.output_dir)
 
 
-def _play(
+def _play_gate(
     config: dict[str, Any],
-    episodes: int,
+    settings: BaseModelSettings,
     known: list[Competition],
     sandbox: Sandbox,
     arguments: Arguments,
     stopwatch: Stopwatch,
-) -> list[Trajectory]:
+) -> None:
+    """Episodes by which the model is judged; until it has passed they are kept beside it."""
+    episodes, output = settings.gate_episodes, arguments.output_dir
+    keys = episode_keys(0, 0, 0, episodes)
+    folders = [arguments.competitions_dir / competition.name for competition in known]
+    settled = [decisive({key: config[key] for key in PLAYED_BY}), asdict(keys[0]), episodes]
     sampling = section(config, "sampling", SamplingSettings)
-    log = arguments.output_dir.with_suffix(".vllm.log")
-    with open_policy(arguments.output_dir, sampling, config, log) as model:
-        return play(
+    with ExitStack() as opened:
+        policy = open_policy(output, sampling, config, output.with_suffix(".vllm.log"))
+        model = opened.enter_context(policy)
+        journal = opened.enter_context(journal_beside(output, model.name, folders, settled))
+        played = play(
             model,
             deal_competitions(known, episodes, 0),
-            episode_keys(0, 0, 0, episodes),
+            keys,
             sandbox,
             section(config, "episode", EpisodeSettings),
             arguments.workers,
             stopwatch,
+            journal,
         )
+        _check_gate(summary(played), settings, output)
+        limits = section(config, "sandbox", SandboxSettings)
+        save_executions(arguments.executions_to, sandbox, limits)
+        journal.discard()
 
 
 def _check_gate(facts: dict[str, float], settings: BaseModelSettings, folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 
 from agent.competitions.loading import public_digest
+from agent.core.devices import check_gpus
 from agent.core.errors import one_line_errors
 from agent.core.local_model import SamplingSettings
 from agent.core.settings import read_config, section
@@ -31,6 +32,7 @@ from agent.rollout import (
     open_sandbox,
     play,
 )
+from agent.wrappers.vllm_settings import decisive
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Arguments:
     """what the sampling derives from; evaluation draws apart from training"""
     workers: int = 1
     """programs that run at the same time"""
+    gpus: int = 0
+    """GPUs that the job asked for; fewer in sight are an error"""
     timing: Path | None = None
     """file for the record of where the time went"""
 
@@ -73,6 +77,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("evaluate", str(arguments.output_dir))
     config = read_config(arguments.config)
+    check_gpus("evaluation", arguments.gpus, config.get("vllm"))
     environment = section(config, "environment", EnvironmentSettings)
     folder, output = arguments.competitions_dir, arguments.output_dir
     limits = section(config, "sandbox", SandboxSettings)
@@ -87,7 +92,7 @@ def main(arguments: Arguments) -> None:
             model = opened.enter_context(policy)
         episodes = arguments.num_episodes * len(known)
         keys = episode_keys(arguments.sampling_seed, arguments.iteration, 0, episodes)
-        settled = [config, asdict(keys[0]), episodes, arguments.temperature]
+        settled = [decisive(config), asdict(keys[0]), episodes, arguments.temperature]
         file = output / "episodes.parquet"
         journal = opened.enter_context(journal_beside(file, model.name, folders, settled))
         played = play(

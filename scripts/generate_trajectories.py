@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from agent.core.competition import Competition
+from agent.core.devices import check_gpus
 from agent.core.errors import one_line_errors
 from agent.core.local_model import SamplingSettings
 from agent.core.settings import read_config, section
@@ -27,6 +28,7 @@ from agent.rollout import (
     save_executions,
 )
 from agent.training.curriculum import draw_competitions, read_weights
+from agent.wrappers.vllm_settings import decisive
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Arguments:
     """table of how often each competition is played; all equally often when none is given"""
     workers: int = 1
     """programs that run at the same time"""
+    gpus: int = 0
+    """GPUs that the job asked for; fewer in sight are an error"""
     executions_from: tuple[Path, ...] = ()
     """files of earlier executions, which are not repeated"""
     executions_to: Path | None = None
@@ -66,6 +70,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("generate_trajectories", str(arguments.output_dir))
     config = read_config(arguments.config)
+    check_gpus("rollouts", arguments.gpus, config.get("vllm"))
     episodes, folder = arguments.num_episodes, arguments.competitions_dir
     settings = section(config, "sandbox", SandboxSettings)
     environment = section(config, "environment", EnvironmentSettings)
@@ -85,7 +90,7 @@ def main(arguments: Arguments) -> None:
             model = opened.enter_context(policy)
         keys = episode_keys(arguments.seed, arguments.iteration, arguments.shard, episodes)
         dealt = _deal(known, arguments)
-        settled = [config, asdict(keys[0]), [competition.name for competition in dealt]]
+        settled = [decisive(config), asdict(keys[0]), [competition.name for competition in dealt]]
         journal = opened.enter_context(journal_beside(shard, model.name, folders, settled))
         trajectories = play(
             model,

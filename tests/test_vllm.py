@@ -7,6 +7,7 @@ interpreter that has vLLM, the tests of the client run against a real one as wel
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,64 +21,58 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkout import ROOT
+from served import PROTOCOL, SAMPLING, kill_server, make_interpreter, make_model, process_of
 from test_bad_input import settings
-from tiny_model import TEXTS, TINY
+from tiny_model import TEXTS
 
 from agent.core.environment import CompetitionEnvironment, grade
 from agent.core.episode import EpisodeKey, EpisodeLimits
 from agent.core.journal import Journal
-from agent.core.local_model import LocalModel, SamplingSettings
+from agent.core.local_model import LocalModel
+from agent.core.model_folder import model_digest
 from agent.core.play import Rollout, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Conversation, Message, Trajectory
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import read_trajectories
-from agent.training.warm_start import new_model, save_model, train_tokenizer
 from agent.wrappers.api_policy import ApiModel, ApiPolicy, total_usage
 from agent.wrappers.vllm_policy import VllmPolicy
-from agent.wrappers.vllm_server import VllmServer, VllmSettings, ask
+from agent.wrappers.vllm_requests import ask
+from agent.wrappers.vllm_running import RunningServer
+from agent.wrappers.vllm_server import VllmServer, serving
+from agent.wrappers.vllm_settings import RunningSettings, VllmSettings
 
-SAMPLING = SamplingSettings(temperature=0.7, max_new_tokens=12, context_tokens=2048, batch_size=8)
 REAL = os.environ.get("VLLM_PYTHON", "")
 # One compute thread; chunked prefill with seeds kills the engine of vLLM's build for CPUs.
 CPU = (
     *("--enforce-eager", "--dtype", "float32", "--no-enable-chunked-prefill"),
     *("--max-num-batched-tokens", "2048", "--max-num-seqs", "8"),
 )
-PROTOCOL = VllmSettings("", 1, 1, 120.0, 2, ())
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Heads as wide as vLLM's kernels want them."""
-    shape = replace(TINY, hidden_size=128, heads=2, feed_forward=128, context_tokens=2048)
-    tokenizer = train_tokenizer(TEXTS, shape.vocabulary)
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(new_model(tokenizer, shape), tokenizer, folder)
-    return folder
+    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One that has the protocol server's `vllm`."""
-    script = tmp_path_factory.mktemp("bin") / "python"
-    folders = f"{ROOT / 'tests/protocol_server'}:{ROOT}"
-    script.write_text(f'#!/bin/sh\nPYTHONPATH={folders} exec {sys.executable} "$@"\n')
-    script.chmod(0o755)
-    return str(script)
+    return make_interpreter(tmp_path_factory.mktemp("bin"))
 
 
 @pytest.fixture(scope="module", params=["protocol", "vllm"])
-def server(request, model: Path, interpreter: str, tmp_path_factory) -> Iterator[VllmServer]:
-    if request.param == "vllm" and not REAL:
+def settings_of_server(request, interpreter: str) -> VllmSettings:
+    if request.param == "protocol":
+        return replace(PROTOCOL, python=interpreter)
+    if not REAL:
         pytest.skip("no real vLLM; VLLM_PYTHON may name an interpreter that has it")
-    settings = (
-        VllmSettings(REAL, 1, 1, 600.0, 2, CPU)
-        if request.param == "vllm"
-        else replace(PROTOCOL, python=interpreter)
-    )
+    return VllmSettings(REAL, 1, 1, 600.0, 2, CPU)
+
+
+@pytest.fixture(scope="module")
+def server(settings_of_server, model: Path, tmp_path_factory) -> Iterator[VllmServer]:
     log = tmp_path_factory.mktemp("server") / "vllm.log"
-    with VllmServer(model, SAMPLING.context_tokens, settings, log) as running:
+    with VllmServer(model, SAMPLING.context_tokens, settings_of_server, log) as running:
         yield running
 
 
@@ -133,7 +128,7 @@ def test_a_server_killed_in_the_midst_costs_no_turn(server, model, wine, runner,
     def kill(count: int) -> None:
         turns.append(count)
         if len(turns) == 7:
-            os.killpg(server.pid, signal.SIGKILL)
+            kill_server(server)
 
     whole = play(policy, wine, runner)
     with Journal(tmp_path / "journal", "one") as journal:
@@ -164,7 +159,7 @@ def test_the_same_model_says_the_same_through_a_server(own, model, wine, runner)
 
 def test_nothing_is_left_of_a_server(own):
     with own() as server:
-        pid = server.pid
+        pid = process_of(server)
         assert Path(f"/proc/{pid}").exists()
     assert not Path(f"/proc/{pid}").exists()
 
@@ -177,7 +172,7 @@ def test_a_server_that_dies_too_often_is_told_with_its_log(own, model, tmp_path)
         def keep_killing() -> None:
             while not stop.is_set():
                 with suppress(ProcessLookupError, AssertionError):  # between two of them
-                    os.killpg(server.pid, signal.SIGKILL)
+                    kill_server(server)
                 time.sleep(0.01)
 
         policy.sample([1, 2], 0)
@@ -213,6 +208,91 @@ def test_a_request_that_is_refused_is_no_reason_to_start_again(own, model, capfd
     assert "started again" not in capfd.readouterr().out
 
 
+Users = Callable[..., tuple[RunningSettings, Callable[[], object]]]
+
+
+@pytest.fixture
+def users(model: Path, settings_of_server: VllmSettings, monkeypatch) -> Iterator[Users]:
+    """Settings of a server that runs already, and what starts it, once more if need be."""
+    monkeypatch.setenv("MY_KEY", "secret")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def stop() -> None:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with its workers
+            process.wait()
+
+    def make(
+        name: str = model_digest(model), mode: str = "processed_logprobs", wait: float = 600.0
+    ):
+        arguments = serving(model, name, SAMPLING.context_tokens)
+        arguments[arguments.index("processed_logprobs")] = mode
+        places = ["--host", "127.0.0.1", "--port", str(port)]
+        shares = ["--tensor-parallel-size", "1", "--data-parallel-size", "1"]
+
+        def start():
+            stop()
+            options = (*places, *shares, *settings_of_server.options)
+            command = [settings_of_server.python, "-m", *arguments, *options]
+            environment = os.environ | {"VLLM_API_KEY": "secret"}
+            processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
+            for _ in range(6000):
+                with suppress(OSError):
+                    return ask(f"http://127.0.0.1:{port}", "/health", "secret")
+                time.sleep(0.1)
+
+        return RunningSettings(f"http://127.0.0.1:{port}/", "MY_KEY", wait), start
+
+    yield make
+    stop()
+
+
+def running(model: Path, settings: RunningSettings) -> RunningServer:
+    return RunningServer(model, SAMPLING.context_tokens, settings)
+
+
+def test_a_running_server_is_waited_for_and_may_be_started_again(users, model, wine, runner):
+    settings, start = users()
+    threading.Timer(1.0, start).start()
+    turns = []
+
+    def replace_server(count: int) -> None:
+        turns.append(count)
+        if len(turns) == 7:
+            start()
+
+    with running(model, settings) as server:
+        policy = VllmPolicy(model, SAMPLING, server.complete)
+        played = play(policy, wine, runner, on_turns=replace_server)
+        again = play(policy, wine, runner)
+    assert len(turns) == 24
+    for one, other in zip(played, again, strict=True):
+        assert one.token_ids.tolist() == other.token_ids.tolist()
+        assert one.policy == model_digest(model)
+
+
+def test_a_running_server_must_hold_the_policy(users, model):
+    settings, start = users(name="another", wait=0.1)
+    start()
+    told = rf"does not serve policy {model_digest(model)} but another, .*--served-model-name \w+ "
+    with pytest.raises(RuntimeError, match=told), running(model, settings):
+        pass
+
+
+def test_a_running_server_must_give_the_logprobs_of_sampling(users, model):
+    settings, start = users(mode="raw_logprobs")
+    start()
+    with (
+        pytest.raises(RuntimeError, match="not those at the sampling temperature: start"),
+        running(model, settings),
+    ):
+        pass
+
+
 def test_a_reply_without_ids_is_no_answer(model):
     policy = VllmPolicy(model, SAMPLING, lambda request: {"choices": [{"text": "words"}]})
     with pytest.raises(RuntimeError, match="lacks token ids or log-probs"):
@@ -245,7 +325,7 @@ def test_a_served_model_can_be_evaluated_as_text(own, tmp_path, monkeypatch):
     talk = Conversation([Message("system", "be brief"), Message("user", TEXTS[0])])
     with own() as server:
         monkeypatch.setenv("MY_KEY", server._key)
-        asked = ApiModel("served", f"{server._url}/v1", "policy", "MY_KEY", 10**6, {})
+        asked = ApiModel("served", f"{server._url}/v1", "policy", "MY_KEY", 10**6, {}, "ours")
         policy = ApiPolicy(asked, 0.7, 12, tmp_path / "usage.jsonl")
         one, again = policy.respond([talk, talk], [1, 1])
         other = policy.respond([talk], [2])[0]

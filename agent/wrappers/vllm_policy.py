@@ -39,10 +39,9 @@ class VllmPolicy:
 
     def _respond(self, conversation: Conversation, seed: int) -> Response:
         extend_context(self.tokenizer, conversation)
-        settings = self._settings
-        if not has_room(
-            conversation, settings.max_new_tokens, settings.context_tokens, settings.context_policy
-        ):
+        longest, limit = self._settings.max_new_tokens, self._settings.context_tokens
+        policy = self._settings.context_policy
+        if not has_room(self.tokenizer, conversation, longest, limit, policy):
             return Response("", "context")
         ids, logprobs = self.sample(conversation.context, seed)
         return append_answer(self.tokenizer, conversation, ids, logprobs)
@@ -61,7 +60,7 @@ class VllmPolicy:
                 "skip_special_tokens": False,
             }
         )
-        choice = reply["choices"][0]
+        choice = (reply.get("choices") or [{}])[0]
         ids = choice.get("token_ids")
         logprobs = (choice.get("logprobs") or {}).get("token_logprobs")
         if not ids or not logprobs or len(ids) != len(logprobs):

@@ -4,44 +4,35 @@ It listens on this machine alone, on a free port and with a key of its own. It r
 another environment if need be: nothing of vLLM is imported here.
 """
 
-import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agent.wrappers import vllm_keeper
+from agent.wrappers.vllm_requests import Attempts, ask
+from agent.wrappers.vllm_settings import VllmSettings, check_python
+
 MODEL = "policy"  # the name under which a server of ours serves
 _LOOK = 0.5  # s between two looks at whether it is up
-_REQUEST_SECONDS = 3600.0  # for one answer, waiting for others included
-
-
-@dataclass(frozen=True, slots=True)
-class VllmSettings:
-    """How a job generates with vLLM."""
-
-    python: str  # interpreter that has vLLM
-    tensor_parallel: int  # GPUs that share one copy of the model
-    data_parallel: int  # copies of the model
-    start_seconds: float  # until it answers; loading and compiling take minutes
-    restarts: int  # how often a server that died is started again
-    options: tuple[str, ...]  # further ones of vLLM's command line
+_HEALTH_SECONDS = 60.0  # for a sign of life; it may be busy
+_STOP_SECONDS = 2 * vllm_keeper.GRACE
 
 
 class VllmServer:
     """Answers completion requests, from many threads at once; use as a context manager.
 
-    Raises `RuntimeError` when it does not come up, or died more than `restarts` times.
+    Raises `RuntimeError` when it does not come up, died more than `restarts` times, or fails one
+    request again and again. Once that or the end of the context is reached nothing is started or
+    asked any more: whoever still waits for an answer is told so.
     """
 
     def __init__(
@@ -52,10 +43,13 @@ class VllmServer:
         self._key = secrets.token_hex(16)
         self._starting = threading.Lock()
         self._started = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._over, self._why = threading.Event(), ""
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "VllmServer":
-        self._start()
+        check_python(self._settings.python)
+        with self._starting:
+            self._start()
         return self
 
     def __exit__(
@@ -64,32 +58,48 @@ class VllmServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop()
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        self._end("the job is over")
+        self._let_go()  # so that who starts one, with the lock, need not be waited for
+        with self._starting:
+            self._stop()
 
     def complete(self, request: dict[str, Any]) -> dict[str, Any]:
         """The server's reply to a request of its `/v1/completions`; asked again if it dies."""
+        attempts = Attempts(f"see {self._log}", self._over)
         while True:
             generation = self._started
             try:
                 return ask(self._url, "/v1/completions", self._key, {"model": MODEL, **request})
-            except (OSError, ConnectionError):
-                self._restart(generation)
+            except OSError as failed:
+                if not self._restart_if_dead(generation):
+                    attempts.note(failed)
 
-    def _restart(self, generation: int) -> None:
-        """Start it again, once for all threads that saw it die."""
+    def _restart_if_dead(self, generation: int) -> bool:
+        """Start it again, once for all threads that saw it die; False when it lives after all."""
         with self._starting:
+            if self._over.is_set():
+                raise RuntimeError(f"vllm: {self._why}")
             if generation != self._started:
-                return
+                return True
+            if self._is_alive():
+                return False
             self._stop()
             if self._started > self._settings.restarts:
-                raise RuntimeError(f"vllm: the server died {self._started} times; see {self._log}")
+                self._end(f"the server died {self._started} times; see {self._log}")
+                raise RuntimeError(f"vllm: {self._why}")
             print("vllm: the server died and is started again", flush=True)
             self._start()
+            return True
+
+    def _is_alive(self) -> bool:
+        with suppress(OSError):
+            ask(self._url, "/health", self._key, seconds=_HEALTH_SECONDS)
+            return self._keeper is not None and self._keeper.poll() is None
+        return False
+
+    def _end(self, why: str) -> None:
+        self._why = why
+        self._over.set()
 
     def _start(self) -> None:
         with socket.socket() as probe:
@@ -98,17 +108,19 @@ class VllmServer:
         self._url = f"http://127.0.0.1:{port}"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._command(), "--port", str(port)],
+            self._keeper = subprocess.Popen(
+                [sys.executable, vllm_keeper.__file__, *self._command(), "--port", str(port)],
                 env=os.environ | {"VLLM_API_KEY": self._key, "VLLM_NO_USAGE_STATS": "1"},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                close_fds=False,  # the lock of this study's jobs goes on to it
             )
         try:
-            self._await()
-        except BaseException:
+            self._await(self._keeper)
+        except BaseException as failed:
+            self._end(str(failed).removeprefix("vllm: "))
             self._stop()
             raise
         self._started += 1
@@ -116,64 +128,51 @@ class VllmServer:
     def _command(self) -> Sequence[str]:
         settings = self._settings
         return [
-            settings.python,
-            *("-m", "vllm.entrypoints.openai.api_server"),
-            *("--model", str(self._folder), "--served-model-name", MODEL),
-            *("--host", "127.0.0.1", "--max-model-len", str(self._context_tokens)),
-            # Log-probs of what was sampled from; the model's own defaults would change that.
-            *("--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"),
+            *(settings.python, "-m", *serving(self._folder, MODEL, self._context_tokens)),
+            *("--host", "127.0.0.1"),
             *("--tensor-parallel-size", str(settings.tensor_parallel)),
             *("--data-parallel-size", str(settings.data_parallel)),
-            "--enable-prefix-caching",
             *settings.options,
         ]
 
-    def _await(self) -> None:
+    def _await(self, keeper: "subprocess.Popen[bytes]") -> None:
         """Until it answers a request of one token, so that the first real one finds it warm."""
-        assert self._process is not None
         deadline = time.monotonic() + self._settings.start_seconds
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+        while (left := deadline - time.monotonic()) > 0:
+            if self._over.is_set():
+                raise RuntimeError(f"vllm: {self._why}")
+            if keeper.poll() is not None:
                 raise RuntimeError(f"vllm: the server could not start; see {self._log}")
             with suppress(OSError):
-                ask(self._url, "/health", self._key)
+                ask(self._url, "/health", self._key, seconds=min(left, _HEALTH_SECONDS))
                 warm = {"model": MODEL, "prompt": [0], "max_tokens": 1}
-                ask(self._url, "/v1/completions", self._key, warm)
+                ask(self._url, "/v1/completions", self._key, warm, left)
                 return
-            time.sleep(_LOOK)
+            self._over.wait(_LOOK)
         raise RuntimeError(
             f"vllm: no answer within vllm.start_seconds {self._settings.start_seconds:.0f}; "
             f"see {self._log}, or allow more"
         )
 
     def _stop(self) -> None:
-        if self._process is None:
-            return
-        for number, patience in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 20.0)):
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)  # with its workers
+        if self._keeper is not None:
+            self._let_go()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
-                if number == signal.SIGKILL:
-                    break
-        self._process = None
+                self._keeper.wait(_STOP_SECONDS)
+            self._keeper = None
+
+    def _let_go(self) -> None:
+        """The keeper ends the server when nobody holds its standard input any more."""
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.close()
 
 
-def ask(url: str, path: str, key: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """GET, or POST of a body as JSON. Raises `RuntimeError` for a request that is refused."""
-    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {key}"})
-    if body is not None:
-        request.data = json.dumps(body).encode()
-        request.add_header("Content-Type", "application/json")
-    # No proxy stands between a job and its own server.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=_REQUEST_SECONDS) as answer:
-            content = answer.read()
-    except urllib.error.HTTPError as refused:
-        if refused.code >= 500:
-            raise ConnectionError(f"HTTP {refused.code}") from refused
-        told = refused.read().decode(errors="replace")[:500]
-        raise RuntimeError(f"vllm: {path}: HTTP {refused.code}: {told}") from refused
-    reply: dict[str, Any] = json.loads(content) if content else {}
-    return reply
+def serving(folder: Path, name: str, context_tokens: int) -> list[str]:
+    """vLLM's module and what any server of a policy is started with."""
+    return [
+        "vllm.entrypoints.openai.api_server",
+        *("--model", str(folder), "--served-model-name", name),
+        *("--max-model-len", str(context_tokens), "--enable-prefix-caching"),
+        # Log-probs of what was sampled from; the model's own defaults would change that.
+        *("--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"),
+    ]

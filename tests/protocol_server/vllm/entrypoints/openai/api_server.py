@@ -8,8 +8,12 @@ import argparse
 import json
 import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from agent.core.local_model import LocalModel, SamplingSettings
 
@@ -22,17 +26,32 @@ KNOWN = {
 }
 
 
-def complete(model: LocalModel, body: dict[str, Any], guard: threading.Lock) -> dict[str, Any]:
+def complete(
+    model: LocalModel, body: dict[str, Any], guard: threading.Lock, raw: bool = False
+) -> dict[str, Any]:
     with guard:
         model.temperature = body.get("temperature", 1.0)
         model._max_new_tokens = body["max_tokens"]
         ids, logprobs = model.sample([body["prompt"]], [body.get("seed", 0)])[0]
+        rows = distributions(model, body["prompt"], ids, 1.0 if raw else model.temperature)
     choice: dict[str, Any] = {"index": 0, "text": model.tokenizer.decode(ids)}
     if "logprobs" in body:
+        if raw:
+            logprobs = [row[token] for row, token in zip(rows, ids, strict=True)]
         choice["logprobs"] = {"token_logprobs": logprobs}
+        if body["logprobs"]:
+            choice["logprobs"]["top_logprobs"] = [{"likeliest": max(row)} for row in rows]
     if body.get("return_token_ids"):
         choice["token_ids"] = ids
     return {"choices": [choice]}
+
+
+def distributions(
+    model: LocalModel, prompt: list[int], ids: list[int], temperature: float
+) -> list[list[float]]:
+    with torch.inference_mode():
+        logits = model.model(torch.tensor([[*prompt, *ids]])).logits[0, len(prompt) - 1 : -1]
+    return (logits / temperature).log_softmax(-1).tolist()
 
 
 def chat(model: LocalModel, body: dict[str, Any], guard: threading.Lock) -> dict[str, Any]:
@@ -47,6 +66,17 @@ def chat(model: LocalModel, body: dict[str, Any], guard: threading.Lock) -> dict
         "choices": [{"message": message, "finish_reason": "stop" if ended else "length"}],
         "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(ids)},
     }
+
+
+def next_fault(guard: threading.Lock) -> str:
+    """What is to go wrong now: the first line of the file FAULTS, which is taken out of it."""
+    path = Path(os.environ.get("FAULTS", "/nowhere"))
+    with guard:
+        if not path.is_file():
+            return ""
+        fault, _, rest = path.read_text().partition("\n")
+        path.write_text(rest)
+    return fault
 
 
 def main() -> None:
@@ -70,7 +100,8 @@ def main() -> None:
             self.wfile.write(body)
 
         def do_GET(self) -> None:
-            self._reply(200 if self.path == "/health" else 404, {})
+            known = {"/health": {}, "/v1/models": {"data": [{"id": options.served_model_name}]}}
+            self._reply(200 if self.path in known else 404, known.get(self.path, {}))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -83,8 +114,22 @@ def main() -> None:
                 self._reply(200, chat(model, body, guard))
             elif len(body["prompt"]) + body["max_tokens"] > options.max_model_len:
                 self._reply(400, {"error": "longer than the context"})
+            elif fault := next_fault(guard):
+                self._fail(fault)
             else:
-                self._reply(200, complete(model, body, guard))
+                raw = options.logprobs_mode == "raw_logprobs"
+                self._reply(200, complete(model, body, guard, raw))
+
+        def _fail(self, fault: str) -> None:
+            if fault == "hangs":
+                time.sleep(600)
+            elif fault == "500":
+                self._reply(500, {"error": "out of luck"})
+            else:
+                self.send_response(200)
+                self.send_header("Content-Length", "100" if fault == "is cut short" else "8")
+                self.end_headers()
+                self.wfile.write(b'{"choice')
 
         def log_message(self, *arguments: Any) -> None:
             pass
