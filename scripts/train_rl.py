@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import tyro
 
+from agent.core.devices import check_gpus
 from agent.core.errors import one_line_errors
 from agent.core.files import write_text
 from agent.core.model_folder import model_folder
@@ -31,19 +32,23 @@ class Arguments:
     config: str
     """YAML file, or inline JSON, with the sections ppo, update, and rewards or (for rft) rft"""
     output_dir: Path
-    """checkpoint folder: model/ (Hugging Face format) and verl/ (what resuming needs)"""
+    """checkpoint folder: model/ (Hugging Face format) and, of PPO, verl/ (what resuming needs)"""
     method: Literal["ppo", "rft"] = "ppo"
     """rft: rejection-sampled fine-tuning, supervised training on the best episodes"""
     base_model: Path | None = None
     """PPO's reference policy, from which the first update starts; the study's base by default"""
     previous: Path | None = None
     """checkpoint of the iteration before, for PPO to go on from; none for its first one and rft"""
+    player: Path | None = None
+    """checkpoint that played, where it is not the one to update"""
     num_shards: int | None = None
     """read shards 0 to NUM_SHARDS - 1, should there be more from earlier; all by default"""
     iteration: int = 1
     """number of this update"""
     seed: int = 0
     """the run; seed and iteration decide the order of the minibatches"""
+    gpus: int = 0
+    """GPUs that the job asked for, on all its nodes together; fewer in sight are an error"""
     metrics: Path | None = None
     """JSON file for the update's metrics; metrics.json in the checkpoint folder by default"""
     tensorboard: Path | None = None
@@ -55,9 +60,12 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("train_rl", str(arguments.output_dir))
     config = read_config(arguments.config)
+    if arguments.gpus:
+        nodes = section(config, "update", UpdateSettings).nodes
+        check_gpus("update", arguments.gpus // nodes)
     base_model = model_folder(arguments.base_model or _base_model_of_study(config))
     trajectories = read_shards(arguments.trajectories_dir, arguments.num_shards)
-    check_models(trajectories, base_model, arguments.previous)
+    check_models(trajectories, base_model, arguments.previous, arguments.player)
     metrics = _train(trajectories, config, base_model, arguments, stopwatch)
     if int(os.environ.get("RANK", "0")) > 0:
         return

@@ -190,6 +190,13 @@ def test_only_the_model_that_played_is_updated(tiny_model, tmp_path):
     check_models(made, tiny_model, tiny_model)
     with pytest.raises(ValueError, match="the trajectories were played by somebody"):
         check_models([*made, episode([turn(0.5)], policy="somebody")], tiny_model, None)
+    player = tmp_path / "player/model"
+    fetch_model(str(tiny_model), None, player)
+    (player / "model.safetensors").write_bytes(b"other weights")
+    made = [episode([turn(0.5)], policy=model_digest(player))]
+    check_models(made, tiny_model, None, player)
+    with pytest.raises(ValueError, match=r"name it \(--player\)"):
+        check_models(made, tiny_model, None)
     other = tmp_path / "model"
     fetch_model(str(tiny_model), None, other)
     config = json.loads((other / "config.json").read_text())

@@ -2,7 +2,9 @@
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,10 +102,13 @@ def test_a_policy_that_speaks_text_cannot_be_trained():
         supervised_batch([spoken([turn(0.5)])])
 
 
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8, "targets": ["q_proj", "v_proj"]}])
 def test_the_command_trains_on_what_it_keeps_and_resumes_nothing(
-    tmp_path: Path, tiny_model: Path
+    tmp_path: Path, tiny_model: Path, lora: dict[str, Any] | None
 ) -> None:
     """Twice from the same start: the same bytes. Then the next iteration, from what it wrote."""
+    config = smoke_settings()
+    config["update"]["lora"] = lora
     ids, policy = np.arange(10, dtype=np.int32), model_digest(tiny_model)
     played = [
         episode(
@@ -117,7 +122,7 @@ def test_the_command_trains_on_what_it_keeps_and_resumes_nothing(
     def update(model: Path, shards: Path, output: Path, *more: str) -> dict[str, float | None]:
         options = {"--trajectories-dir": shards, "--base-model": model, "--output-dir": output}
         words = [word for option in options.items() for word in map(str, option)]
-        words += ["--config", json.dumps(smoke_settings()), "--method", "rft", *more]
+        words += ["--config", json.dumps(config), "--method", "rft", *more]
         command["main"](tyro.cli(command["Arguments"], args=words))
         metrics: dict[str, float | None] = json.loads((output / "metrics.json").read_text())
         return metrics
@@ -131,7 +136,10 @@ def test_the_command_trains_on_what_it_keeps_and_resumes_nothing(
     ):
         update(tiny_model, tmp_path / "shards", tmp_path / "c", "--previous", str(tiny_model))
     digest = model_digest(tmp_path / "a/model")
-    later = [episode([turn(0.9)], policy=digest, token_ids=ids, iteration=2)]
+    later = [replace(each, policy=digest, iteration=2) for each in played]
     write_trajectories(tmp_path / "later/shard0.parquet", later, {})
     second = update(tmp_path / "a", tmp_path / "later", tmp_path / "second", "--iteration", "2")
-    assert second["log_likelihood"] > first["log_likelihood"]
+    assert second["log_likelihood"] == pytest.approx(first["log_likelihood_after"])
+    third = update(tmp_path / "a", tmp_path / "later", tmp_path / "third", "--method", "ppo")
+    assert third["reference_kl"] == 0 and third["value_loss"] is not None
+    assert model_digest(tmp_path / "third/model") != digest

@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from checkout import QUIET, ROOT, SMOKE, configure, copy_repository, snakemake
+from checkout import ROOT, SMOKE, configure, copy_repository, run, snakemake
 from made_up import episode, turn
 from verl_toys import TORCHRUN
 
@@ -33,8 +31,8 @@ def shards(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(folder: Path, shards: Path, model: Path, update: dict[str, Any], *launcher: str) -> str:
-    """What the script says; its files are in `folder`."""
+def train(folder: Path, shards: Path, model: Path, update: dict[str, Any], command: str) -> str:
+    """What the script says that a shell starts; its files are in `folder`."""
     config = yaml.safe_load((ROOT / SMOKE).read_text())
     config["update"] |= update
     inline = json.dumps({name: config[name] for name in ("rewards", "ppo", "update")})
@@ -48,13 +46,7 @@ def train(folder: Path, shards: Path, model: Path, update: dict[str, Any], *laun
         "--config": inline,
     }
     options = [str(text) for pair in places.items() for text in pair]
-    done = subprocess.run(
-        [sys.executable, *launcher, "scripts/train_rl.py", *options],
-        cwd=ROOT,
-        env=os.environ | QUIET | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run(ROOT, "bash", "-c", f'{command} "$@"', "bash", *options)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -64,8 +56,8 @@ def test_the_first_of_several_processes_writes(
 ) -> None:
     update = {"lora": LORA, "tokens_per_process": 768}
     said = [
-        train(tmp_path / name, shards, tiny_model, update, *launcher)
-        for name, launcher in (("one", ()), ("two", TORCHRUN))
+        train(tmp_path / name, shards, tiny_model, update, f"{launcher} scripts/train_rl.py")
+        for name, launcher in (("one", "python"), ("two", " ".join(["python", *TORCHRUN])))
     ]
     assert [text.count("mean_best_position") for text in said] == [1, 1]
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
@@ -90,10 +82,40 @@ PLANS: list[tuple[int, int, str, dict[str, str]]] = [
         2,
         "srun --nodes=2 --ntasks-per-node=1 --cpus-per-task=1 --gpus-per-node=1 "
         "python -m torch.distributed.run --nproc-per-node 1 --nnodes 2 --rdzv-backend c10d "
-        "--rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):29400 scripts/train_rl.py",
+        "--rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 10000)) "
+        "scripts/train_rl.py",
         {"gpu": "2", "nodes": "2", "tasks": "2", "mpi": "srun"},
     ),
 ]
+
+
+# Starts a command as often as there are nodes, all of them here.
+SRUN = """
+srun() {
+    while [[ $1 == --* ]]; do shift; done
+    "$@" & local other=$!
+    "$@" && wait $other
+}
+"""
+
+
+def test_an_update_on_several_nodes_meets_at_a_port_of_its_own(
+    tmp_path: Path, shards: Path, tiny_model: Path
+) -> None:
+    """The seeds' updates run at once, and the first node of two may be the same."""
+    *_, (_, nodes, command, _) = PLANS
+    endpoint = command.partition("--rdzv-endpoint ")[2].partition(" scripts/")[0]
+    first = os.getpid()
+    jobs = [f"SLURM_JOB_ID={number}" for number in (first, first + 1)]
+    told = [run(ROOT, "bash", "-c", f"{job}; echo {endpoint}").stdout for job in jobs]
+    ports = [int(text.rpartition(":")[2]) for text in told]
+    assert ports[0] != ports[1] and all(20000 <= port < 30000 for port in ports)
+
+    update = {"nodes": nodes, "lora": LORA, "tokens_per_process": 768}
+    said = train(tmp_path, shards, tiny_model, update, f"{SRUN} {jobs[0]}; {command}")
+    assert said.count("mean_best_position") == 1
+    saved = (tmp_path / "checkpoint/verl/actor").glob("model_world_size_2_rank_*.pt")
+    assert len(list(saved)) == 2
 
 
 @pytest.mark.parametrize(("gpus", "nodes", "command", "asked"), PLANS)
@@ -110,6 +132,7 @@ def test_the_rule_starts_a_process_for_each_gpu(
     resources = dict(pair.split("=", 1) for pair in given.strip().split(", "))
     assert f"Shell command: {command} --trajectories-dir" in rule
     assert asked.items() <= resources.items()
+    assert f" --gpus {asked['gpu']} " in rule
     assert nodes > 1 or "mpi" not in resources
 
 

@@ -1,42 +1,43 @@
 """The numbers of a supervised update against cross-entropy written out in plain PyTorch."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lora_oracle import Adam, adapt, merged_weights, saved_weights
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
-from verl_toys import SETTINGS, random_batch, write_tiny_model
+from verl_toys import (
+    LORA,
+    SETTINGS,
+    TORCHRUN,
+    as_config,
+    distance,
+    imitated,
+    logprobs_of,
+    random_batch,
+    run_toys,
+    weights,
+    write_tiny_model,
+)
 
-from agent.core.records import PPOSettings, SupervisedBatch
+from agent.core.records import PPOSettings, SupervisedBatch, UpdateSettings
 from agent.wrappers.verl_wrapper import PLAIN, load_verl, ppo_update, supervised_update
 
-TOYS = Path(__file__).with_name("verl_toys.py")
+WITH_LORA = dataclasses.replace(PLAIN, lora=LORA)
+GOOD = imitated(random_batch(3, seed=5))
 
 
 def episodes(count: int, seed: int, temperature: float = 1.0) -> SupervisedBatch:
-    batch = random_batch(count, seed)
-    return SupervisedBatch(batch.token_ids, batch.action_mask, temperature)
+    return imitated(random_batch(count, seed, temperature))
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def distance(left: Path, right: Path) -> float:
-    others = weights(right)
-    return max(float((weight - others[key]).abs().max()) for key, weight in weights(left).items())
 
 
 def cross_entropies(network: torch.nn.Module, batch: SupervisedBatch, row: int) -> torch.Tensor:
@@ -47,39 +48,46 @@ def cross_entropies(network: torch.nn.Module, batch: SupervisedBatch, row: int) 
     return F.cross_entropy(logits, ids[acted], reduction="none")
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def drawn_adapters(model: Path, folder: Path, seed: int) -> dict[str, torch.Tensor]:
+    """What adapters begin with: those of an actor, without a critic, that learns at a rate of 0."""
+    still = dataclasses.replace(SETTINGS, advantage="grpo", learning_rate=0.0)
+    ppo_update(random_batch(4, 1), model, None, folder, still, 1, seed, WITH_LORA)
+    return saved_weights(folder, "actor")
+
+
+@pytest.mark.parametrize(("temperature", "compute"), [(1.0, PLAIN), (0.6, PLAIN), (1.0, WITH_LORA)])
 def test_an_update_is_gradient_descent_on_cross_entropy(
-    model: Path, tmp_path: Path, temperature: float
+    model: Path, tmp_path: Path, temperature: float, compute: UpdateSettings
 ) -> None:
     """Two epochs of minibatches, the last of each filled up with rows that must weigh nothing."""
     batch = episodes(10, seed=1, temperature=temperature)
-    metrics = supervised_update(batch, model, tmp_path / "out", SETTINGS, 1, seed=7)
+    settings = dataclasses.replace(SETTINGS, learning_rate=2e-3)
+    metrics = supervised_update(batch, model, tmp_path / "out", settings, 1, 7, compute)
     network = AutoModelForCausalLM.from_pretrained(model)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=SETTINGS.learning_rate, eps=SETTINGS.adam_epsilon, weight_decay=0.0
-    )
+    if compute.lora:
+        adapt(network, compute.lora, drawn_adapters(model, tmp_path / "drawn", seed=7))
+    optimizer = Adam(network, settings.learning_rate, settings.adam_epsilon)
     with torch.no_grad():
         before = torch.cat([cross_entropies(network, batch, row) for row in range(10)]).mean()
     rng, losses, norms = np.random.default_rng((7, 1)), [], []
-    for _ in range(SETTINGS.epochs):
-        for rows in rng.permutation(12).reshape(-1, SETTINGS.minibatch_size):
+    for _ in range(settings.epochs):
+        for rows in rng.permutation(12).reshape(-1, settings.minibatch_size):
             loss = torch.cat(
                 [cross_entropies(network, batch, row) for row in rows if row < 10]
             ).mean()
             optimizer.zero_grad()
             loss.backward()
             norms.append(
-                torch.nn.utils.clip_grad_norm_(network.parameters(), SETTINGS.gradient_clip).item()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip).item()
             )
             optimizer.step()
             losses.append(loss.item())
     assert metrics["log_likelihood"] == pytest.approx(-before.item(), rel=1e-5)
     assert metrics["supervised_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert metrics["gradient_norm"] == pytest.approx(np.mean(norms), rel=1e-3)
-    trained = weights(tmp_path / "out/model")
-    for name, parameter in network.state_dict().items():
-        if name in trained:
-            assert torch.allclose(trained[name], parameter, atol=2e-5), name
+    trained, expected = weights(tmp_path / "out"), merged_weights(network)
+    for name, weight in trained.items():
+        assert torch.allclose(weight, expected[name], atol=2e-5), name
 
 
 def test_observation_tokens_are_no_targets(model: Path) -> None:
@@ -118,54 +126,87 @@ def test_what_is_imitated_becomes_more_likely(model: Path, tmp_path: Path) -> No
     assert metrics["log_likelihood_after"] == pytest.approx(after, rel=1e-5)
 
 
+@pytest.mark.parametrize("compute", [PLAIN, WITH_LORA])
 def test_an_update_repeats_byte_for_byte_and_leaves_nothing_to_resume(
-    model: Path, tmp_path: Path
+    compute: UpdateSettings, model: Path, tmp_path: Path
 ) -> None:
     for name in "ab":
-        supervised_update(episodes(6, 1), model, tmp_path / name, SETTINGS, 1, seed=0)
+        supervised_update(episodes(6, 1), model, tmp_path / name, SETTINGS, 1, 0, compute)
     left, right = (tmp_path / name / "model/model.safetensors" for name in "ab")
     assert left.read_bytes() == right.read_bytes()
-    assert not list(tmp_path.rglob("*.pt")) and (tmp_path / "a/verl/actor").is_dir()
+    assert [folder.name for folder in (tmp_path / "a").iterdir()] == ["model"]
     assert (tmp_path / "a/model/tokenizer.json").read_bytes() == (
         model / "tokenizer.json"
     ).read_bytes()
 
 
-def run_toys(*launcher: str, model: Path, output: Path) -> None:
-    """The second update of a chain in new processes, with the toys' settings."""
-    program = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3])\n"
-        "from test_verl_supervised import SETTINGS, episodes, supervised_update\n"
-        "supervised_update(episodes(6, 2), Path(sys.argv[1]), Path(sys.argv[2]), SETTINGS, 2, 0)"
-    )
-    script = output.with_suffix(".py")
-    script.write_text(program)
-    group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    inherited = {key: value for key, value in os.environ.items() if key not in group}
-    command = [sys.executable, *launcher, str(script), str(model), str(output), str(TOYS.parent)]
-    done = subprocess.run(command, env=inherited, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_chain_goes_on_in_a_new_process_and_in_two(model: Path, tmp_path: Path) -> None:
-    supervised_update(episodes(6, 1), model, tmp_path / "first", SETTINGS, 1, seed=0)
+@pytest.mark.parametrize(
+    ("launcher", "compute"), [((), WITH_LORA), (TORCHRUN, PLAIN), (TORCHRUN, WITH_LORA)]
+)
+def test_a_chain_goes_on_in_a_new_process_and_in_two(
+    launcher: tuple[str, ...], compute: UpdateSettings, model: Path, tmp_path: Path
+) -> None:
+    supervised_update(episodes(6, 2), model, tmp_path / "first", SETTINGS, 1, 0, compute)
     start = tmp_path / "first/model"
-    supervised_update(episodes(6, 2), start, tmp_path / "second", SETTINGS, 2, seed=0)
-    run_toys(model=start, output=tmp_path / "new")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    run_toys(*launcher, model=start, output=tmp_path / "two")
-    expected = (tmp_path / "second/model/model.safetensors").read_bytes()
-    assert (tmp_path / "new/model/model.safetensors").read_bytes() == expected
-    assert distance(tmp_path / "second/model", tmp_path / "two/model") < 1e-5
+    supervised_update(episodes(10, 1), start, tmp_path / "here", SETTINGS, 1, 0, compute)
+    flags = {"advantage": "supervised", "config": as_config(compute)}
+    run_toys(*launcher, reference=start, output=tmp_path / "there", **flags)
+    apart = distance(tmp_path / "here", tmp_path / "there")
+    assert apart < 1e-5 if launcher else apart == 0
+    assert distance(tmp_path / "first", tmp_path / "here") > 100 * apart
 
 
-def test_ppo_starts_from_what_was_imitated(model: Path, tmp_path: Path) -> None:
-    """The policy that imitated is its reference: no divergence yet, and it moves on from there."""
-    supervised_update(episodes(6, 1), model, tmp_path / "warm", SETTINGS, 1, seed=0)
-    warm = tmp_path / "warm/model"
-    metrics = ppo_update(random_batch(6, 2), warm, None, tmp_path / "ppo", SETTINGS, 2, seed=0)
-    assert metrics["reference_kl"] == 0.0
-    assert 0 < distance(warm, tmp_path / "ppo/model") < distance(model, tmp_path / "ppo/model")
+@pytest.mark.parametrize("compute", [PLAIN, WITH_LORA])
+def test_ppo_starts_from_what_was_imitated(
+    compute: UpdateSettings, model: Path, tmp_path: Path
+) -> None:
+    """The policy that imitated is its reference: no divergence yet, and it moves on from there.
+
+    With LoRA its merged weights are the base of PPO's own adapters.
+    """
+    supervised_update(episodes(6, 1), model, tmp_path / "warm", SETTINGS, 1, 0, compute)
+    warm, output = tmp_path / "warm/model", tmp_path / "ppo"
+    batch = logprobs_of(warm, random_batch(6, 2))
+    metrics = ppo_update(batch, warm, None, output, SETTINGS, 2, 0, compute)
+    assert metrics["reference_kl"] == 0.0 and metrics["rollout_logprob_difference"] < 1e-5
+    base = load_file(model / "model.safetensors")
+    between, after = weights(tmp_path / "warm"), weights(output)
+    for key, weight in base.items():
+        learns = not compute.lora or any(f"{name}.weight" in key for name in LORA.targets)
+        assert torch.equal(weight, between[key]) == (not learns), key
+        assert torch.equal(between[key], after[key]) == (not learns), key
+
+
+@pytest.mark.parametrize(
+    ("batch", "compute", "complaint"),
+    [
+        (SupervisedBatch((), (), 1.0), PLAIN, "the batch has no episodes"),
+        (GOOD, dataclasses.replace(PLAIN, tokens_per_process=5), r"episode 0 has \d+ tokens, but"),
+        (
+            dataclasses.replace(GOOD, token_ids=tuple(row + 256 for row in GOOD.token_ids)),
+            PLAIN,
+            r"episode 0 has token ids outside 0\.\.255",
+        ),
+        (
+            dataclasses.replace(GOOD, action_mask=tuple(mask | 1 for mask in GOOD.action_mask)),
+            PLAIN,
+            "episode 0 begins with an action token",
+        ),
+    ],
+)
+def test_what_cannot_be_imitated_is_refused(
+    batch: SupervisedBatch, compute: UpdateSettings, complaint: str, model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        supervised_update(batch, model, tmp_path / "out", SETTINGS, 1, 0, compute)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ppo_does_not_resume_what_was_imitated(model: Path, tmp_path: Path) -> None:
+    warm = tmp_path / "warm"
+    supervised_update(episodes(6, 1), model, warm, SETTINGS, 1, seed=0)
+    with pytest.raises(FileNotFoundError, match=r"fsdp_config\.json: there is none, so nothing to"):
+        ppo_update(random_batch(6, 2), warm / "model", warm, tmp_path / "x", SETTINGS, 2, seed=0)
 
 
 def test_a_diverged_update_leaves_no_checkpoint(model: Path, tmp_path: Path) -> None:

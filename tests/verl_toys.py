@@ -6,18 +6,29 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import tyro
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
-from agent.core.records import LoRASettings, PPOSettings, UpdateBatch, UpdateSettings
+from agent.core.records import (
+    LoRASettings,
+    PPOSettings,
+    SupervisedBatch,
+    UpdateBatch,
+    UpdateSettings,
+)
 from agent.core.settings import read_config, section
-from agent.wrappers.verl_wrapper import ppo_update
+from agent.wrappers.verl_wrapper import PLAIN, ppo_update, supervised_update
 
 VOCABULARY = 256
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -91,6 +102,27 @@ def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBa
     return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, temperature)
 
 
+def imitated(batch: UpdateBatch) -> SupervisedBatch:
+    """The same episodes, as what is to be learnt."""
+    return SupervisedBatch(batch.token_ids, batch.action_mask, batch.temperature)
+
+
+def as_config(compute: UpdateSettings) -> str:
+    return json.dumps({"update": dataclasses.asdict(compute)})
+
+
+def logprobs_of(model: Path, batch: UpdateBatch) -> UpdateBatch:
+    """The batch with the log-probabilities that transformers' plain forward passes give."""
+    loaded, columns = AutoModelForCausalLM.from_pretrained(model, dtype="auto"), []
+    for tokens, mask in zip(batch.token_ids, batch.action_mask, strict=True):
+        ids = torch.from_numpy(tokens).long()
+        with torch.no_grad():
+            logits = loaded(ids[None]).logits[0].float() / batch.temperature
+        logprobs = logits.log_softmax(-1).roll(1, 0)[torch.arange(len(ids)), ids]
+        columns.append(np.float32(logprobs.numpy() * mask))
+    return dataclasses.replace(batch, logprobs=tuple(columns))
+
+
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint / "model" / "model.safetensors")
 
@@ -103,22 +135,24 @@ def distance(left: Path, right: Path) -> float:
 
 def run_toys(*launcher: str, **arguments: Path | str) -> dict[str, float]:
     """The same update in new processes; returns its metrics."""
+    metrics: dict[str, float] = run_script(__file__, *launcher, **arguments)
+    return metrics
+
+
+def run_script(script: str, *launcher: str, **arguments: Path | str) -> Any:
+    """What a script of the tests, started in new processes, prints as JSON."""
     flags = [text for key, given in arguments.items() for text in (f"--{key}", str(given))]
-    inherited = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    }
+    group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    inherited = {key: value for key, value in os.environ.items() if key not in group}
     run = subprocess.run(
-        [sys.executable, *launcher, __file__, *flags],
+        [sys.executable, *launcher, script, *flags],
         env={**inherited, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert run.returncode == 0, run.stderr
-    metrics: dict[str, float] = json.loads(run.stdout)
-    return metrics
+    return json.loads(run.stdout)
 
 
 def main(
@@ -127,16 +161,20 @@ def main(
     previous: Path | None = None,
     seed: int = 0,
     config: str = "",
-    advantage: Literal["gae", "grpo"] = "gae",
+    advantage: Literal["gae", "grpo", "supervised"] = "gae",
 ) -> None:
     """The update that the tests of verl also make in their own process."""
     iteration = 1 if previous is None else 2
     batch = random_batch(10, seed=iteration)
-    settings = dataclasses.replace(SETTINGS, advantage=advantage)
-    compute = UpdateSettings()
+    compute = PLAIN
     if config:
         compute = section(read_config(config), "update", UpdateSettings)
-    metrics = ppo_update(batch, reference, previous, output, settings, iteration, seed, compute)
+    common = (iteration, seed, compute)
+    if advantage == "supervised":
+        metrics = supervised_update(imitated(batch), reference, output, SETTINGS, *common)
+    else:
+        settings = dataclasses.replace(SETTINGS, advantage=advantage)
+        metrics = ppo_update(batch, reference, previous, output, settings, *common)
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(json.dumps(metrics) + "\n")
 

@@ -86,10 +86,6 @@ def token_weights(trajectories: Sequence[Trajectory]) -> list[np.ndarray]:
 
 def summary(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """What the episodes achieved, for the metrics beside an update."""
-    best = [
-        max((turn.position_score or 0.0) for turn in trajectory.turns)
-        for trajectory in trajectories
-    ]
     first = [next(iter(_attempts(trajectory)), 0.0) for trajectory in trajectories]
     executed = [turn for t in trajectories for turn in t.turns if turn.action == "execute_code"]
     valid = [turn for turn in executed if turn.position_score is not None]
@@ -98,7 +94,7 @@ def summary(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "turns_per_episode": float(np.mean([len(t.turns) for t in trajectories])),
         "executions_per_episode": len(executed) / len(trajectories),
         "valid_rate": len(valid) / len(executed) if executed else 0.0,
-        "mean_best_position": float(np.mean(best)),
+        "mean_best_position": float(np.mean([t.best_position for t in trajectories])),
         "mean_first_position": float(np.mean(first)),
     }
 

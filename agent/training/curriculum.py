@@ -39,7 +39,7 @@ def learnability_weights(names: Sequence[str], played: Sequence[Trajectory]) -> 
     """
     outcomes: dict[str, list[float]] = defaultdict(list)
     for trajectory in played:
-        outcomes[trajectory.competition].append(best_position(trajectory))
+        outcomes[trajectory.competition].append(trajectory.best_position)
     variances = [
         float(np.var(outcomes[name], ddof=1)) if len(outcomes[name]) > 1 else np.nan
         for name in names
@@ -56,10 +56,6 @@ def learnability_weights(names: Sequence[str], played: Sequence[Trajectory]) -> 
     total = learnable.sum()
     preferred = learnable / total if total > 0 else 1 / len(table)
     return table.assign(weight=UNIFORM_SHARE / len(table) + (1 - UNIFORM_SHARE) * preferred)
-
-
-def best_position(trajectory: Trajectory) -> float:
-    return max((turn.position_score or 0.0) for turn in trajectory.turns)
 
 
 def read_weights(path: Path, names: Sequence[str]) -> list[float]:

@@ -33,17 +33,20 @@ def read_shards(folder: Path, count: int | None = None) -> list[Trajectory]:
 
 
 def check_models(
-    trajectories: Sequence[Trajectory], base_model: Path, previous: Path | None
+    trajectories: Sequence[Trajectory],
+    base_model: Path,
+    previous: Path | None,
+    player: Path | None = None,
 ) -> None:
-    """Raise unless the policy to update is the one that played, and of the base model's shape."""
-    player = model_folder(previous or base_model)
-    if previous is not None:
-        check_same_architecture(player, model_folder(base_model))
+    """Raise unless `player` played, by default the policy to update; all must have one shape."""
+    for trained in filter(None, (previous, player)):
+        check_same_architecture(model_folder(trained), model_folder(base_model))
+    player = model_folder(player or previous or base_model)
     policy = model_digest(player)
     if others := sorted({t.policy for t in trajectories} - {policy}):
         raise ValueError(
             f"{player}: is policy {policy}, but the trajectories were played by {others[0]}: "
-            f"update the model that played, or play them anew"
+            f"update the model that played, or name it (--player), or play them anew"
         )
 
 

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from tensordict import NonTensorData, TensorDict
+from tensordict import TensorDict
 from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import sft_loss
 
 from agent.core.records import PPOSettings, SupervisedBatch, UpdateSettings
 from agent.wrappers import verl_update, verl_workers
+from agent.wrappers.verl_rows import token_rows
 
 
 def fine_tune(
@@ -25,6 +26,7 @@ def fine_tune(
 ) -> dict[str, float]:
     """See `verl_wrapper.supervised_update`, which checks the arguments."""
     with verl_update.process_group():
+        torch.manual_seed(seed)  # draws the first weights of adapters
         rows = supervised_rows(batch, settings.minibatch_size)
         actor = build_learner(model, settings, compute)
         before, entropy = verl_update.infer(actor, rows, "log_probs", "entropy")
@@ -33,7 +35,7 @@ def fine_tune(
         steps = verl_workers.train(actor, verl_update.share(rows, order), settings)
         verl_update.raise_if_diverged(actor=steps)
         (after,) = verl_update.infer(actor, rows, "log_probs")
-        verl_update.save(actor, None, model, output, iteration, compute)
+        verl_update.save(actor, {}, model, output, iteration, compute)  # resumed by nothing
     mask = rows["response_mask"].bool()
     measured = {
         "action_tokens": mask.sum(),
@@ -47,48 +49,16 @@ def fine_tune(
 
 
 def build_learner(model: Path, settings: PPOSettings, compute: UpdateSettings) -> TrainingWorker:
-    """The policy with the cross-entropy of its action tokens as loss, token mean.
-
-    Nothing is saved to resume from: each update is a fine-tuning of its own, which begins with a
-    new optimiser, and the exported weights are exact.
-    """
+    """The policy with the cross-entropy of its action tokens as loss, token mean."""
     actor = verl_workers.build_actor(model, settings, compute)
-    loss, engine = cast(Any, sft_loss), cast(Any, actor.engine)
-    actor.set_loss_fn(partial(loss, config=None))  # it reads no configuration
-    manager = engine.checkpoint_manager
-    kept = [part for part in manager.checkpoint_save_contents if part not in verl_workers.RESUME]
-    manager.checkpoint_save_contents = kept
+    actor.set_loss_fn(partial(cast(Any, sft_loss), config=None))  # it reads no configuration
     return actor
 
 
 def supervised_rows(batch: SupervisedBatch, multiple: int) -> TensorDict:
-    """The batch as verl's supervised loss reads it: ragged, the loss mask as long as the tokens.
-
-    Rows of two masked tokens fill the batch to a `multiple`; the loss divides by the number of
-    action tokens, so they weigh nothing.
-    """
-    empty = (-len(batch.token_ids)) % multiple
-    ids = [torch.tensor(row, dtype=torch.long) for row in batch.token_ids]
-    ids += [torch.zeros(2, dtype=torch.long)] * empty
-    masks = [torch.tensor(row, dtype=torch.long) for row in batch.action_mask]
-    masks += [torch.zeros(2, dtype=torch.long)] * empty
-    starts = [int(mask.argmax()) for mask in batch.action_mask] + [1] * empty
-    ragged = {
-        "input_ids": ids,
-        "position_ids": [torch.arange(len(row)) for row in ids],
-        "prompts": [row[:start] for row, start in zip(ids, starts, strict=True)],
-        "responses": [row[start:] for row, start in zip(ids, starts, strict=True)],
-        "loss_mask": masks,
-    }
-    rows = {
-        key: torch.nested.as_nested_tensor(parts, layout=torch.jagged)
-        for key, parts in ragged.items()
-    }
-    answered = [mask[start:] for mask, start in zip(masks, starts, strict=True)]
-    rows["response_mask"] = torch.nn.utils.rnn.pad_sequence(answered, batch_first=True)
-    constants = {
-        "temperature": batch.temperature,
-        "max_response_len": rows["response_mask"].shape[1],
-    }
-    rows |= {key: NonTensorData(constant) for key, constant in constants.items()}
-    return TensorDict(rows, batch_size=len(ids))
+    """The batch as verl's supervised loss reads it: its mask is ragged, as long as the tokens."""
+    rows = token_rows(batch, multiple)
+    masks = [torch.tensor(mask, dtype=torch.long) for mask in batch.action_mask]
+    masks += [torch.zeros(2, dtype=torch.long)] * (len(rows) - len(masks))
+    rows["loss_mask"] = torch.nested.as_nested_tensor(masks, layout=torch.jagged)
+    return rows

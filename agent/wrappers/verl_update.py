@@ -6,16 +6,18 @@ advantages of the whole batch, because verl whitens them over all of it.
 """
 
 import contextlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from tensordict import NonTensorData, TensorDict
+from tensordict import TensorDict
 from torch import distributed
 from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_rejection_mask
 from verl.utils.tensordict_utils import index_select_tensor_dict
@@ -26,6 +28,7 @@ from agent.wrappers import verl_workers
 from agent.wrappers.verl_advantages import estimate_advantages
 from agent.wrappers.verl_export import export_model
 from agent.wrappers.verl_metrics import update_metrics
+from agent.wrappers.verl_rows import response_rows
 
 
 def update(
@@ -46,18 +49,9 @@ def update(
         if settings.advantage == "gae":
             critic = verl_workers.build_critic(reference, settings, compute)
         actor = verl_workers.build_actor(reference, settings, compute)
-        # The actor is the reference policy until its own weights are loaded, and with LoRA as long
-        # as its adapter is off: no third model.
-        logprobs, entropy = infer(
-            actor, rows, "log_probs", "entropy", no_adapter=compute.lora is not None
-        )
-        rows["ref_log_prob"] = logprobs
-        if previous is not None:
-            if critic is not None:
-                critic.load_checkpoint(str(previous / "verl" / "critic"))
-            actor.load_checkpoint(str(previous / "verl" / "actor"))
-            logprobs, entropy = infer(actor, rows, "log_probs", "entropy")
-        rows["old_log_probs"] = logprobs
+        if previous is not None and critic is not None:
+            critic.load_checkpoint(str(previous / "verl" / "critic"))
+        entropy = _add_logprobs(actor, rows, previous, compute.lora is not None)
         corrected = correct_rollout(rows, compute.rollout_correction)
         order = minibatch_order(token_counts(rows), settings, (seed, iteration))
         critic_metrics: dict[str, Any] = {}
@@ -69,8 +63,29 @@ def update(
         if iteration > settings.critic_warmup:
             actor_metrics = verl_workers.train(actor, share(rows, order), settings)
         raise_if_diverged(actor=actor_metrics, critic=critic_metrics)
-        save(actor, critic, reference, output, iteration, compute)
+        resumed = {"actor": actor} if critic is None else {"actor": actor, "critic": critic}
+        save(actor, resumed, reference, output, iteration, compute)
     return update_metrics(rows, entropy, actor_metrics, critic_metrics) | corrected
+
+
+def _add_logprobs(
+    actor: TrainingWorker, rows: TensorDict, previous: Path | None, has_adapter: bool
+) -> torch.Tensor:
+    """Of the actor, with its weights loaded, and of the reference policy, no third model; entropy.
+
+    The actor is the reference until its own weights are loaded, since a new adapter adds nothing,
+    and later without its adapter. It must not be asked so first: FSDP looks in its first pass for
+    what is trained, and peft freezes an adapter that is off.
+    """
+    if previous is None or not has_adapter:
+        logprobs, entropy = infer(actor, rows, "log_probs", "entropy")
+        rows["old_log_probs"] = rows["ref_log_prob"] = logprobs
+    if previous is not None:
+        actor.load_checkpoint(str(previous / "verl" / "actor"))
+        rows["old_log_probs"], entropy = infer(actor, rows, "log_probs", "entropy")
+        if has_adapter:
+            (rows["ref_log_prob"],) = infer(actor, rows, "log_probs", no_adapter=True)
+    return entropy
 
 
 def _train_critic(
@@ -100,7 +115,13 @@ def share(rows: TensorDict, order: np.ndarray) -> TensorDict:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Join torchrun's group, or make one of this process alone (port 0: any free one)."""
+    """Join torchrun's group, or make one of this process alone (port 0: any free one).
+
+    Within a group there is already it stays: torchrun's cannot be joined a second time.
+    """
+    if distributed.is_initialized():
+        yield
+        return
     alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     for name, setting in {**alone, "MASTER_PORT": "0"}.items():
         os.environ.setdefault(name, setting)
@@ -114,47 +135,6 @@ def process_group() -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
-
-
-def response_rows(batch: UpdateBatch, multiple: int) -> TensorDict:
-    """The batch as verl reads it: ragged token ids, and padded columns that begin at the response.
-
-    A row's prompt ends where its first action token begins; everything after, observations
-    included, is its response. Rows of two masked tokens fill the batch to a `multiple`, which verl
-    demands: losses, whitening and metrics divide by the number of action tokens, so those rows
-    weigh nothing.
-    """
-    empty = (-len(batch.token_ids)) % multiple
-    ids = [torch.tensor(row, dtype=torch.long) for row in batch.token_ids]
-    ids += [torch.zeros(2, dtype=torch.long)] * empty
-    starts = [int(mask.argmax()) for mask in batch.action_mask] + [1] * empty
-    nested = {
-        "input_ids": ids,
-        "position_ids": [torch.arange(len(row)) for row in ids],
-        "prompts": [row[:start] for row, start in zip(ids, starts, strict=True)],
-        "responses": [row[start:] for row, start in zip(ids, starts, strict=True)],
-    }
-    rows = {
-        key: torch.nested.as_nested_tensor(parts, layout=torch.jagged)
-        for key, parts in nested.items()
-    }
-    width = max(len(response) for response in nested["responses"])
-    for key, columns, dtype in (
-        ("response_mask", batch.action_mask, torch.long),
-        ("rollout_log_probs", batch.logprobs, torch.float32),
-        ("token_level_scores", batch.rewards, torch.float32),
-        ("gradient_weights", batch.weights, torch.float32),
-    ):
-        rows[key] = torch.zeros(len(ids), width, dtype=dtype)
-        for row, (column, start) in enumerate(zip(columns, starts, strict=False)):
-            rows[key][row, : len(column) - start] = torch.tensor(column[start:], dtype=dtype)
-    rows["loss_mask"] = rows["response_mask"]
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(batch.groups))}
-    groups = [numbers[group] for group in batch.groups]
-    rows["group"] = torch.tensor(groups + [len(numbers) + number for number in range(empty)])
-    constants = {"temperature": batch.temperature, "max_response_len": width}
-    rows |= {key: NonTensorData(constant) for key, constant in constants.items()}
-    return TensorDict(rows, batch_size=len(ids))
 
 
 def correct_rollout(rows: TensorDict, correction: RolloutCorrection | None) -> dict[str, float]:
@@ -217,20 +197,23 @@ def _gather(part: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
 
 def save(
     actor: TrainingWorker,
-    critic: TrainingWorker | None,
+    resumed: Mapping[str, TrainingWorker],
     reference: Path,
     output: Path,
     iteration: int,
     compute: UpdateSettings,
 ) -> None:
+    """The actor as a model, and of each worker that an update will resume all that it needs."""
     partial = output.with_name(f".{output.name}.partial")
     if _rank() == 0 and partial.exists():
         shutil.rmtree(partial)
     distributed.barrier()
     try:
-        for name, worker in (("actor", actor), ("critic", critic)):
-            if worker is not None:
-                worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
+        for name, worker in resumed.items():
+            worker.save_checkpoint(str(partial / "verl" / name), global_step=iteration)
+        if resumed and _rank() == 0:
+            lora = json.dumps(compute.lora and asdict(compute.lora))
+            (partial / "verl" / "lora.json").write_text(lora + "\n")
         export_model(actor, reference, partial / "model", compute)
     except (OSError, RuntimeError, SafetensorError) as full:  # as torch and safetensors say it
         shutil.rmtree(partial, ignore_errors=True)

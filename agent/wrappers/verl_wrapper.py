@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -60,7 +61,8 @@ def ppo_update(
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     _check_settings(settings, compute, world_size)
-    _check_batch(batch, _vocabulary_size(reference), compute.tokens_per_process)
+    _check_tokens(batch, reference, compute.tokens_per_process)
+    _check_batch(batch)
     _check_groups(batch, settings)
     _check_folders(previous, output, world_size)
     _check_adapters(previous, compute.lora)
@@ -84,12 +86,15 @@ def supervised_update(
 ) -> dict[str, float]:
     """Supervised fine-tuning of `model`, a Hugging Face folder, on the batch's action tokens.
 
-    Of `settings` the learning rate, epochs, batches and optimiser count. `output`, the processes
-    and the errors are those of `ppo_update`, but nothing is left to resume from. Metrics are means
-    per action token, in nats: log-likelihoods before and after, and the loss on the way.
+    Of `settings` the learning rate, epochs, batches and optimiser count; with LoRA each update
+    trains new adapters and merges them. `output`, the processes and the errors are those of
+    `ppo_update`, but there is no `verl/`: exported weights are exact, and another update begins
+    with a new optimiser. Metrics are means per action token, in nats: log-likelihoods before and
+    after, and the loss on the way.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     _check_settings(settings, compute, world_size)
+    _check_tokens(batch, model, compute.tokens_per_process)
     _check_folders(None, output, world_size)
     with _quiet():
         load_verl()
@@ -117,14 +122,25 @@ def load_verl() -> ModuleType:
     return verl_update
 
 
-def _check_batch(batch: UpdateBatch, vocabulary_size: int, longest: int | None) -> None:
+def _check_batch(batch: UpdateBatch) -> None:
+    columns = (batch.token_ids, batch.action_mask, batch.logprobs, batch.rewards, batch.weights)
+    for row, (tokens, mask, logprobs, rewards, weights) in enumerate(zip(*columns, strict=True)):
+        if not len(tokens) == len(mask) == len(logprobs) == len(rewards) == len(weights):
+            raise ValueError(f"episode {row}: its arrays differ in length: cut all of them alike")
+        if not np.isfinite(rewards).all() or rewards[mask == 0].any():
+            raise ValueError(f"episode {row}: rewards must be finite, and 0 off action tokens")
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ValueError(f"episode {row}: weights must be finite and not negative")
+
+
+def _check_tokens(batch: UpdateBatch | SupervisedBatch, model: Path, longest: int | None) -> None:
+    vocabulary_size = int(json.loads((model / "config.json").read_text())["vocab_size"])
     if not batch.token_ids:
         raise ValueError("the batch has no episodes: play some before updating")
     if not batch.temperature > 0:
         raise ValueError(f"temperature {batch.temperature} is not positive: sample, then train")
-    columns = (batch.token_ids, batch.action_mask, batch.logprobs, batch.rewards, batch.weights)
-    for row, (tokens, mask, logprobs, rewards, weights) in enumerate(zip(*columns, strict=True)):
-        if not len(tokens) == len(mask) == len(logprobs) == len(rewards) == len(weights):
+    for row, (tokens, mask) in enumerate(zip(batch.token_ids, batch.action_mask, strict=True)):
+        if len(tokens) != len(mask):
             raise ValueError(f"episode {row}: its arrays differ in length: cut all of them alike")
         if not mask.any():
             raise ValueError(f"episode {row} has no action token: leave it out of the batch")
@@ -142,10 +158,6 @@ def _check_batch(batch: UpdateBatch, vocabulary_size: int, longest: int | None) 
                 f"episode {row} has token ids outside 0..{vocabulary_size - 1}, the model's"
                 " vocabulary: encode with the model's own tokenizer"
             )
-        if not np.isfinite(rewards).all() or rewards[mask == 0].any():
-            raise ValueError(f"episode {row}: rewards must be finite, and 0 off action tokens")
-        if not (np.isfinite(weights).all() and (weights >= 0).all()):
-            raise ValueError(f"episode {row}: weights must be finite and not negative")
 
 
 def _check_groups(batch: UpdateBatch, settings: PPOSettings) -> None:
@@ -193,6 +205,11 @@ def _check_folders(previous: Path | None, output: Path, world_size: int) -> None
     if previous is None:
         return
     recorded = previous / "verl" / "actor" / "fsdp_config.json"
+    if not recorded.is_file():
+        raise FileNotFoundError(
+            f"{recorded}: there is none, so nothing to resume: give PPO's last checkpoint, or what"
+            " supervised training wrote as the reference"
+        )
     saved_by = json.loads(recorded.read_text())["world_size"]
     if saved_by != world_size:
         raise ValueError(
@@ -213,18 +230,13 @@ def _check_critic(previous: Path) -> None:
 def _check_adapters(previous: Path | None, lora: LoRASettings | None) -> None:
     if previous is None:
         return
-    recorded = previous / "verl" / "actor" / "lora_train_meta.json"  # verl writes it for LoRA only
-    saved = json.loads(recorded.read_text()) if recorded.is_file() else {}
-    rank, alpha = saved.get("r"), saved.get("lora_alpha")
-    if (rank, alpha) != ((lora.rank, lora.alpha) if lora else (None, None)):
+    recorded = previous / "verl" / "lora.json"
+    saved, wanted = json.loads(recorded.read_text()), lora and asdict(lora)
+    if saved != json.loads(json.dumps(wanted)):  # which makes a list of a tuple
         raise ValueError(
-            f"{recorded.parent}: was trained with LoRA of rank {rank} and alpha {alpha}, not with"
-            " what update.lora says: continue as it began, or train again from the first iteration"
+            f"{recorded}: it was trained with {saved}, but update.lora is {wanted}: continue as it"
+            " began, or train again from the first iteration"
         )
-
-
-def _vocabulary_size(model: Path) -> int:
-    return int(json.loads((model / "config.json").read_text())["vocab_size"])
 
 
 @contextlib.contextmanager
