@@ -161,6 +161,7 @@ def turn_rows(
             "iteration": iteration,
             "group": trajectory.group,
             "competition": trajectory.competition,
+            "shard": trajectory.shard,
             "episode": trajectory.episode,
             "turn": number,
             "action": turn.action,

@@ -34,6 +34,8 @@ EPISODES, TURNS, WORKERS = 64, 8, 8
 ALONE = 4  # episodes played one at a time
 ANSWER_SECONDS = 0.5
 SHORTEST, LONGEST = 0.1, 30.0
+# What wall over bound may be, and what the speed-up must be.
+OVER_BOUND, SPEED_UP = 1.15, 5.0
 
 
 class SlowPolicy:
@@ -64,14 +66,16 @@ def run() -> dict[str, float]:
         together, programs = _play(competition, runner, range(EPISODES))
         alone = [_play(competition, runner, [number]) for number in range(ALONE)]
     per_second = sum(seconds for seconds, _ in alone) / sum(slept for _, slept in alone)
-    bound = max(ANSWER_SECONDS * TURNS, programs / WORKERS)
+    over_bound = together / max(ANSWER_SECONDS * TURNS, programs / WORKERS)
+    speed_up = per_second * programs / together
     return {
         "episodes": EPISODES,
         "workers": WORKERS,
         "program_seconds": programs,
         "wall_seconds": together,
-        "wall_over_bound": together / bound,
-        "speed_up_over_one_at_a_time": per_second * programs / together,
+        "wall_over_bound": over_bound,
+        "speed_up_over_one_at_a_time": speed_up,
+        "met": over_bound <= OVER_BOUND and speed_up >= SPEED_UP,
     }
 
 

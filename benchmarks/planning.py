@@ -34,5 +34,6 @@ def run() -> dict[str, float]:
             if found := re.match(r"total +(\d+)$", line):
                 seconds = time.perf_counter() - started
                 planning.kill()
-                return {"jobs": float(found[1]), "seconds": seconds, "target": TARGET}
+                met = seconds <= TARGET
+                return {"jobs": float(found[1]), "seconds": seconds, "target": TARGET, "met": met}
     raise RuntimeError("planning: Snakemake ended without counting jobs")

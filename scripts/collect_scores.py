@@ -39,7 +39,7 @@ def main(
         write_csv(all_scores, table.sort_values(KEYS))
         trained = [_training_turns(read_trajectories(path)) for path in shards]
         table = pd.concat([*(pd.read_csv(path) for path in turns), *trained])
-        write_csv(all_turns, table.sort_values(["source", *KEYS, "turn"]))
+        write_csv(all_turns, table.sort_values(["source", *KEYS, "shard", "turn"]))
     stopwatch.write(timing)
 
 

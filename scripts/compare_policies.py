@@ -5,7 +5,6 @@ from pathlib import Path
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.core.timing import Stopwatch
 from agent.evaluation.comparison import compare_competitions, compare_policies
 from agent.evaluation.each_competition import measure_competitions
 from agent.evaluation.files import write_csv
@@ -21,7 +20,6 @@ def main(
     statistics: Path,
     competitions: Path,
     each_competition: Path,
-    timing: Path | None = None,
 ) -> None:
     """Compare the policies.
 
@@ -33,16 +31,12 @@ def main(
         statistics: table to write, one row per measure and interval.
         competitions: table to write, one row per competition.
         each_competition: table to write, one row per competition and measure of its episodes.
-        timing: file for the record of where the time went.
     """
-    stopwatch = Stopwatch("compare_policies", statistics.name)
-    with stopwatch.phase("analyse"):
-        table = read_scores(scores)
-        comparison = Comparison(table, resamples, seed, planned_runs)
-        write_csv(statistics, compare_policies(table, resamples, seed, planned_runs))
-        write_csv(each_competition, measure_competitions(comparison))
-        write_csv(competitions, compare_competitions(table, resamples, seed))
-    stopwatch.write(timing)
+    table = read_scores(scores)
+    comparison = Comparison(table, resamples, seed, planned_runs)
+    write_csv(statistics, compare_policies(table, resamples, seed, planned_runs))
+    write_csv(each_competition, measure_competitions(comparison))
+    write_csv(competitions, compare_competitions(table, resamples, seed, planned_runs))
 
 
 if __name__ == "__main__":

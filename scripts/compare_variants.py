@@ -12,7 +12,14 @@ from agent.evaluation.inputs import read_scores
 from agent.evaluation.variants import Variant, compare_variants, variants_latex
 
 
-def main(variants: str, resamples: int, seed: int, variants_csv: Path, variants_tex: Path) -> None:
+def main(
+    variants: str,
+    resamples: int,
+    seed: int,
+    planned_runs: tuple[int, ...],
+    variants_csv: Path,
+    variants_tex: Path,
+) -> None:
     """Write the table of variants.
 
     Args:
@@ -20,6 +27,7 @@ def main(variants: str, resamples: int, seed: int, variants_csv: Path, variants_
             first is what the others are compared with.
         resamples: bootstrap resamples.
         seed: seed of the bootstrap.
+        planned_runs: training seeds that were begun; one without scores is counted as missing.
         variants_csv: one row per variant, to write.
         variants_tex: the same as a LaTeX tabular.
     """
@@ -31,7 +39,7 @@ def main(variants: str, resamples: int, seed: int, variants_csv: Path, variants_
         )
         for one in json.loads(variants)
     ]
-    table = compare_variants(read, resamples, seed)
+    table = compare_variants(read, resamples, seed, planned_runs)
     write_csv(variants_csv, table)
     write_text(variants_tex, variants_latex(table))
 

@@ -17,7 +17,7 @@ SOMETHING_MOVED = 3
 
 
 def main(before: Path, after: Path, output: Path | None = None) -> None:
-    """Compare statistics and competitions, number by number, the largest change first.
+    """Compare the tables of measures, number by number: measures first, then the largest change.
 
     Args:
         before: results folder of a study, or a copy of its tables.

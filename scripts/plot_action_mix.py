@@ -5,39 +5,25 @@ from pathlib import Path
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.core.timing import Stopwatch
 from agent.evaluation import captions
-from agent.evaluation.figures import house_style, save_figure
-from agent.evaluation.files import write_text
+from agent.evaluation.figures import FigureFiles, house_style, save_figure
 from agent.evaluation.inputs import read_turns
 from agent.evaluation.process_figures import action_mix
 
 
 def main(
     turns: Path,
-    pdf: Path,
-    svg: Path,
-    png: Path,
-    caption: Path,
-    timing: Path | None = None,
+    files: tyro.conf.OmitArgPrefixes[FigureFiles],
 ) -> None:
     """Draw what the policy does, and with what outcome, over PPO iterations.
 
     Args:
         turns: turns.csv, one row per turn of training and evaluation.
-        pdf: figure to write.
-        svg: the same figure.
-        png: the same figure.
-        caption: what it shows, with n, seeds and interval, to write.
-        timing: file for the record of where the time went.
+        files: the figure and its caption, to write.
     """
-    stopwatch = Stopwatch("plot_action_mix", svg.name)
-    with stopwatch.phase("draw"):
-        table = read_turns(turns)
-        with house_style():
-            save_figure(action_mix(table), pdf, svg, png)
-        write_text(caption, captions.action_mix(table) + "\n")
-    stopwatch.write(timing)
+    table = read_turns(turns)
+    with house_style():
+        save_figure(action_mix(table), captions.action_mix(table), files)
 
 
 if __name__ == "__main__":

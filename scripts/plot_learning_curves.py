@@ -5,10 +5,8 @@ from pathlib import Path
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.core.timing import Stopwatch
 from agent.evaluation import captions
-from agent.evaluation.figures import house_style, save_figure
-from agent.evaluation.files import write_text
+from agent.evaluation.figures import FigureFiles, house_style, save_figure
 from agent.evaluation.inputs import read_scores, read_training_metrics
 from agent.evaluation.score_figures import learning_curves
 
@@ -18,11 +16,7 @@ def main(
     training_metrics: list[Path],
     resamples: int,
     seed: int,
-    pdf: Path,
-    svg: Path,
-    png: Path,
-    caption: Path,
-    timing: Path | None = None,
+    files: tyro.conf.OmitArgPrefixes[FigureFiles],
 ) -> None:
     """Draw training and held-out scores over PPO iterations.
 
@@ -31,20 +25,16 @@ def main(
         training_metrics: metrics.json of every PPO update.
         resamples: bootstrap resamples of every interval.
         seed: seed of the bootstrap.
-        pdf: figure to write.
-        svg: the same figure.
-        png: the same figure.
-        caption: what it shows, with n, seeds and interval, to write.
-        timing: file for the record of where the time went.
+        files: the figure and its caption, to write.
     """
-    stopwatch = Stopwatch("plot_learning_curves", svg.name)
-    with stopwatch.phase("draw"):
-        episodes = read_scores(scores)
-        updates = read_training_metrics(training_metrics, ("mean_best_position",))
-        with house_style():
-            save_figure(learning_curves(episodes, updates, resamples, seed), pdf, svg, png)
-        write_text(caption, captions.learning_curves(episodes, updates, resamples) + "\n")
-    stopwatch.write(timing)
+    episodes = read_scores(scores)
+    updates = read_training_metrics(training_metrics, ("mean_best_position",))
+    with house_style():
+        save_figure(
+            learning_curves(episodes, updates, resamples, seed),
+            captions.learning_curves(episodes, updates, resamples),
+            files,
+        )
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ from pathlib import Path
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.core.timing import Stopwatch
 from agent.evaluation import captions
 from agent.evaluation.comparison import STATISTICS_COLUMNS
-from agent.evaluation.figures import house_style, save_figure
-from agent.evaluation.files import read_csv, write_text
+from agent.evaluation.figures import FigureFiles, house_style, save_figure
+from agent.evaluation.files import read_csv
 from agent.evaluation.inputs import read_scores
 from agent.evaluation.score_figures import performance_profiles
 
@@ -19,11 +18,7 @@ def main(
     statistics: Path,
     resamples: int,
     seed: int,
-    pdf: Path,
-    svg: Path,
-    png: Path,
-    caption: Path,
-    timing: Path | None = None,
+    files: tyro.conf.OmitArgPrefixes[FigureFiles],
 ) -> None:
     """Draw performance profiles and the IQM of every policy.
 
@@ -32,20 +27,16 @@ def main(
         statistics: table of measures, from compare_policies.
         resamples: bootstrap resamples of every interval.
         seed: seed of the bootstrap.
-        pdf: figure to write.
-        svg: the same figure.
-        png: the same figure.
-        caption: what it shows, with n, seeds and interval, to write.
-        timing: file for the record of where the time went.
+        files: the figure and its caption, to write.
     """
-    stopwatch = Stopwatch("plot_performance_profiles", svg.name)
-    with stopwatch.phase("draw"):
-        episodes = read_scores(scores)
-        measures = read_csv(statistics, STATISTICS_COLUMNS)
-        with house_style():
-            save_figure(performance_profiles(episodes, measures, resamples, seed), pdf, svg, png)
-        write_text(caption, captions.performance_profiles(episodes, resamples) + "\n")
-    stopwatch.write(timing)
+    episodes = read_scores(scores)
+    measures = read_csv(statistics, STATISTICS_COLUMNS)
+    with house_style():
+        save_figure(
+            performance_profiles(episodes, measures, resamples, seed),
+            captions.performance_profiles(episodes, resamples),
+            files,
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from pathlib import Path
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.core.timing import Stopwatch
 from agent.evaluation.comparison import STATISTICS_COLUMNS
 from agent.evaluation.files import read_csv, write_csv, write_text
 from agent.evaluation.tables import competitions_latex, results_latex, results_table
@@ -17,7 +16,6 @@ def main(
     results_csv: Path,
     results_tex: Path,
     competitions_tex: Path,
-    timing: Path | None = None,
 ) -> None:
     """Write the tables of results.
 
@@ -27,16 +25,12 @@ def main(
         results_csv: one row per policy, to write.
         results_tex: the same as a LaTeX tabular.
         competitions_tex: held-out competitions as a LaTeX tabular.
-        timing: file for the record of where the time went.
     """
-    stopwatch = Stopwatch("tabulate_results", results_csv.name)
-    with stopwatch.phase("write"):
-        results = results_table(read_csv(statistics, STATISTICS_COLUMNS))
-        write_csv(results_csv, results)
-        write_text(results_tex, results_latex(results))
-        by_competition = read_csv(competitions, ("competition", "task_type", "base", "trained"))
-        write_text(competitions_tex, competitions_latex(by_competition))
-    stopwatch.write(timing)
+    results = results_table(read_csv(statistics, STATISTICS_COLUMNS))
+    write_csv(results_csv, results)
+    write_text(results_tex, results_latex(results))
+    by_competition = read_csv(competitions, ("competition", "task_type", "base", "trained"))
+    write_text(competitions_tex, competitions_latex(by_competition))
 
 
 if __name__ == "__main__":

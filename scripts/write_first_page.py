@@ -20,7 +20,9 @@ def main(
     timing_summary: Path,
     training_metrics: list[Path],
     competitions: Path,
+    provenance: Path,
     paper_kit: Path,
+    trajectory_browser: Path,
     output: Path,
 ) -> None:
     """Write the answers as reStructuredText.
@@ -31,7 +33,9 @@ def main(
         timing_summary: JSON summary, from summarise_timing.
         training_metrics: metrics.json of every PPO update.
         competitions: the table that says which group each competition is in.
+        provenance: provenance.json, which knows the commit.
         paper_kit: folder of the paper kit, which the page names.
+        trajectory_browser: folder of the trajectory browser, which numbers on the page lead to.
         output: file to write.
     """
     metrics = read_training_metrics(training_metrics, COST_METRICS)
@@ -45,7 +49,9 @@ def main(
         "time": json.loads(timing_summary.read_text()),
         "cost": cost,
         "groups": groups_of(pd.read_csv(competitions, sep="\t", comment="#")),
+        "made": json.loads(provenance.read_text()),
         "kit": paper_kit,
+        "browser": trajectory_browser,
     }
     write_text(output, fill("first_page.rst", **facts))
 

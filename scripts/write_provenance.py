@@ -6,13 +6,15 @@ from pathlib import Path
 import tyro
 
 from agent.core.errors import one_line_errors
-from agent.evaluation.crate import crate
-from agent.evaluation.files import write_bytes, write_json
+from agent.evaluation.crate import README, crate
+from agent.evaluation.files import write_bytes, write_json, write_text
 from agent.evaluation.provenance import describe_study
+from agent.evaluation.writing import fill
 
 
 def main(
     config: str,
+    version: str,
     competitions: list[Path],
     timings: list[Path],
     turns: Path,
@@ -23,10 +25,11 @@ def main(
     constraints: Path = Path("envs/constraints.txt"),
     workflow: Path = Path("Snakefile"),
 ) -> None:
-    """Write provenance.json, ro-crate-metadata.json and a copy of the workflow's entry.
+    """Write provenance.json, ro-crate-metadata.json, README.md and a copy of the workflow's entry.
 
     Args:
         config: the whole configuration as JSON.
+        version: commit, dirty and repository of the code as JSON; null is what is not known.
         competitions: competition.json of every competition, which hold their files' checksums.
         timings: timing file of every job.
         turns: the study's turns.csv, which says how programs were confined.
@@ -38,10 +41,18 @@ def main(
         workflow: the workflow's entry.
     """
     facts = describe_study(
-        json.loads(config), images, constraints, competitions, timings, turns, results
+        json.loads(config),
+        json.loads(version),
+        images,
+        constraints,
+        competitions,
+        timings,
+        turns,
+        results,
     )
     write_json(output_dir / "provenance.json", facts)
     write_bytes(output_dir / workflow.name, workflow.read_bytes())
+    write_text(output_dir / README, fill(README, **facts))
     metadata = crate(facts, workflow.name, results, snakemake_version)
     write_json(output_dir / "ro-crate-metadata.json", metadata)
 

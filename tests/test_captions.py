@@ -10,6 +10,7 @@ from agent.evaluation import captions
 from agent.evaluation.comparison import compare_competitions
 from agent.evaluation.cost_figures import COST_METRICS
 from agent.evaluation.inputs import read_scores, read_training_metrics
+from agent.evaluation.interval_worth import runs_note
 from agent.evaluation.process_figures import TRAINING_METRICS
 from agent.evaluation.time_split import read_timings, split_time
 
@@ -47,7 +48,10 @@ def test_captions_of_scores_state_sample_seeds_and_interval(written: dict[str, s
     for name in ("learning_curves", "performance_profiles", "cost_against_score"):
         assert SEEDS in written[name] and f"{INTERVAL} " in written[name]
         assert "10 held-out competitions from 5 data sets" in written[name]
-        assert "2,000 resamples" in written[name] and "simulated" not in written[name]
+        told = written[name].replace(runs_note(5, "stratified"), "")
+        assert "2,000 resamples" in told and "simulated" not in told
+    bands = written["performance_profiles"].split("Bands: ")[1]
+    assert "5 runs: held the truth in 56% to 91% of simulated studies" in bands
     assert "5 base and 5 trained runs" in written["competition_changes"]
     assert INTERVAL in written["competition_changes"]
     assert "4 episodes per competition and run after 6 updates" in written["learning_curves"]

@@ -1,4 +1,4 @@
-"""Intervals for new training runs: against Welch's formula, in simulated studies, and as told."""
+"""Intervals for new training runs, against Welch's formula, and the tables made from them."""
 
 from itertools import product
 
@@ -16,7 +16,6 @@ from agent.evaluation.comparison import compare_competitions, compare_policies
 from agent.evaluation.each_competition import measure_competitions
 from agent.evaluation.headline import statistics_row
 from agent.evaluation.inputs import read_scores
-from agent.evaluation.interval_worth import runs_note, simulated_coverage
 from agent.evaluation.multiplicity import adjust
 from agent.evaluation.quantities import Comparison
 from agent.evaluation.statistics import (
@@ -28,8 +27,7 @@ from agent.evaluation.statistics import (
     mean,
     probability_of_improvement,
 )
-from agent.evaluation.tables import results_latex, results_table
-from benchmarks.coverage import MEASURES, SETTINGS, coverage, false_claims
+from agent.evaluation.tables import competitions_latex, results_latex, results_table
 
 RESAMPLES = 2000
 
@@ -155,36 +153,6 @@ def test_paired_differences_are_those_of_each_competition(
         assert paired(x, ones[0], y, ones[1])[0] == pytest.approx(expected[name], abs=1e-12)
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_simulated_studies_hold_the_truth_as_often_as_promised(setting) -> None:
-    """A small version of benchmarks/coverage.py, whose figures are in coverage.csv."""
-    covered = coverage(setting, 5, 200)
-    for name in MEASURES:
-        assert 0.89 <= covered[name, "clustered"] <= 0.995
-    assert covered["gain_iqm", "runs"] < 0.945  # 50 studies: percentiles cover too little
-
-
-def test_percentiles_of_runs_within_competitions_miss_runs_that_differ_as_a_whole() -> None:
-    unlike = SETTINGS[1]
-    covered = coverage(unlike, 3, 160)
-    assert covered["gain_iqm", "stratified"] < 0.8 < covered["gain_iqm", "clustered"]
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_studies_without_an_effect_rarely_claim_one(setting) -> None:
-    assert false_claims(setting, 3, 200) <= 0.06
-
-
-def test_the_table_of_coverage_says_what_the_benchmark_must_show() -> None:
-    for runs in (5, 10):
-        low, high = simulated_coverage(runs, "clustered")
-        assert 0.93 <= low <= high <= 0.97
-    assert simulated_coverage(3, "runs")[1] < 0.93
-    low, high = simulated_coverage(3, "clustered")
-    assert runs_note(3, "clustered").endswith(f"{low:.0%} to {high:.0%} of simulated studies")
-    assert runs_note(5, "clustered") == "" and runs_note(1, "clustered") == "one run: no interval"
-
-
 def test_holms_correction_is_by_family_and_counts_what_has_no_p_value() -> None:
     p_values = [0.01, 0.04, np.nan, 0.02, 0.5]
     table = pd.DataFrame({"p_value": p_values, "family": ["a", "a", "a", "b", ""]})
@@ -205,6 +173,27 @@ def test_each_comparison_of_the_trained_policy_is_in_a_named_family(
     assert (family["p_adjusted"].dropna() >= family["p_value"].dropna()).all()
 
 
+def test_every_test_is_in_a_family_and_the_second_changes_nothing_in_the_first(
+    scores: pd.DataFrame, statistics: pd.DataFrame
+) -> None:
+    tables = [
+        statistics,
+        measure_competitions(Comparison(scores, RESAMPLES, 1)),
+        compare_competitions(scores, RESAMPLES, seed=1),
+    ]
+    for table in tables:
+        tested = table[table["p_value"].notna()]
+        assert tested["p_adjusted"].notna().all() and (tested["family"] != "").all()
+    secondary = statistics[statistics["family"] == "secondary questions, held_out"]
+    assert set(secondary["measure"]) == {
+        *("first_attempt_gain", "later_attempts_gain", "feedback_gap"),
+    }
+    expected = multipletests(secondary["p_value"], method="holm")[1]
+    assert secondary["p_adjusted"].to_numpy() == pytest.approx(expected, abs=1e-12)
+    by_name = tables[1][tables[1]["measure"] == "feedback_gap"]
+    assert set(by_name.groupby("group")["family"].nunique()) == {1}
+
+
 def test_a_missing_run_is_named_and_nothing_stands_in_for_it(scores: pd.DataFrame) -> None:
     lost = scores[(scores["seed"] != 3) | (scores["policy"] != "trained")]
     table = compare_policies(lost, RESAMPLES, seed=1, planned=(0, 1, 2, 3, 4))
@@ -218,6 +207,10 @@ def test_a_missing_run_is_named_and_nothing_stands_in_for_it(scores: pd.DataFram
     assert average == pytest.approx(of_trained.mean(), abs=1e-12)
     latex = results_latex(results_table(table))
     assert "4 of 5" in latex and "missing: run 3" in latex
+    by_name = compare_competitions(lost, RESAMPLES, seed=1, planned=(0, 1, 2, 3, 4))
+    assert set(by_name["n_missing_runs_trained"]) == {1} == set(by_name["n_missing_runs_base"] + 1)
+    assert by_name["note"].str.endswith("trained missing: run 3").all()
+    assert "trained missing: run 3" in competitions_latex(by_name)
 
 
 def test_generalisation_gaps_are_differences_of_the_groups(statistics: pd.DataFrame) -> None:
@@ -264,6 +257,10 @@ def test_each_competition_is_measured_over_its_episodes(scores: pd.DataFrame) ->
     assert better["value"] == pytest.approx(pairs, abs=1e-12)
     assert better["n_episodes"] == len(base) // 5 and better["n_runs"] == 5
     assert set(table["competition"]) == set(by_name.index)
+    played = own[own["policy"] == "base"]
+    rate = rows.loc[("valid_rate", "base", "ratio"), "value"]
+    expected = played["valid_submissions"].sum() / played["executions"].sum()
+    assert rate == pytest.approx(expected, abs=1e-12)
 
 
 def test_point_estimates_of_a_clustered_row_are_those_of_the_sample(

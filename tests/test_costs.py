@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
-from checkout import ROOT, SMOKE, copy_repository
+from checkout import ROOT, SMOKE, configure, copy_repository
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,3 +106,25 @@ def test_measured_jobs_tell_of_the_others(tmp_path: Path) -> None:
     other = plan(folder, str(larger), "--measured", str(SMOKE))
     row = next(line for line in other.splitlines() if "generate_trajectories" in line).split()
     assert row[5] == "1.0" and row[-2:] == ["1", "measured"]
+
+
+def test_imitation_learns_from_fewer_episodes_and_without_a_critic(tmp_path: Path) -> None:
+    """Of 16 episodes PPO reads each with two models; four competitions' best is one each."""
+    folder = copy_repository(tmp_path)
+    configure(folder, "training.rft_iterations", 1)
+    configure(folder, "rft.best_per_competition", 1)
+    configure(folder, "rft.epochs", 3)
+    configure(folder, "variants", {"critic_free": {"ppo": {"advantage": "grpo", "epochs": 1}}})
+    benchmarks = folder / "results/smoke/benchmarks/seed0/iteration1"
+    benchmarks.mkdir(parents=True)
+    (benchmarks / "train_rl.tsv").write_text("s\th:m:s\tmax_rss\n360.0\t0:06:00\t900.0\n")
+    lines = plan(folder, str(SMOKE), "--jobs").splitlines()
+    minutes = {
+        line.split(":")[0]: float(line.rpartition(", ")[2].split()[0])
+        for line in lines
+        if line.startswith("train_rl ")
+    }
+    imitating = minutes["train_rl 0 1"]
+    assert imitating == 6.0
+    assert minutes["train_rl 0 2"] == pytest.approx(6 * 16 * 2 / (4 * 3), abs=0.05)
+    assert minutes["train_rl critic_free 0 2"] == pytest.approx(6 * 16 / (4 * 3), abs=0.05)

@@ -45,27 +45,58 @@ def test_equal_results_have_not_moved_whatever_their_notes_say(tmp_path):
     assert (done.returncode, done.stdout) == (0, "nothing moved\n")
 
 
-def test_what_moved_is_listed_by_size_and_numbers_that_came_or_went_first(tmp_path):
-    changed = ROWS.assign(value=[0.5, 0.2, 0.1], low=[None, None, 0.31])
+def test_measures_that_moved_lead_by_size_and_bookkeeping_comes_last(tmp_path):
+    changed = ROWS.assign(value=[0.5, 0.2, 0.1], low=[None, None, 0.31], n_runs=[3, 9, 3])
     one = write(tmp_path / "one", ROWS)
     two = write(tmp_path / "two", changed, PLAYED.assign(gain=[0.25, 0.45]))
     moved = compare_studies(one, two).moved
-    assert moved["row"].tolist() == [
-        "score base",
-        "gain trained dummy",
-        "gain trained base",
-        "b held_out",
-        "gain trained dummy",
+    assert moved[["row", "column"]].to_numpy().tolist() == [
+        ["gain trained dummy", "value"],
+        ["gain trained base", "value"],
+        ["b held_out", "gain"],
+        ["score base", "low"],  # it went, which has no size
+        ["gain trained dummy", "low"],
+        ["gain trained base", "n_runs"],
     ]
-    assert moved["column"].tolist() == ["low", "value", "value", "gain", "low"]
-    assert moved["change"].iloc[1:].round(6).tolist() == [-0.3, 0.1, -0.05, 0.01]
+    changes = moved["change"].dropna().round(6).tolist()
+    assert changes == [-0.3, 0.1, -0.05, 0.01, 6.0] and pd.isna(moved["change"][3])
     done = diff(one, two)
     assert done.returncode == 3
-    assert done.stdout.splitlines()[:3] == [
-        "5 numbers moved, largest change first",
-        "  statistics.csv: score base: low 0.4 -> none",
+    assert done.stdout.splitlines()[1:5] == [
         "  statistics.csv: gain trained dummy: value 0.4 -> 0.1 (-0.3)",
+        "  statistics.csv: gain trained base: value 0.1 -> 0.2 (+0.1)",
+        "  competitions.csv: b held_out: gain 0.5 -> 0.45 (-0.05)",
+        "  statistics.csv: score base: low 0.4 -> none",
     ]
+
+
+def test_columns_that_came_or_went_are_named_and_change_no_row(tmp_path):
+    one = write(tmp_path / "one", ROWS)
+    two = write(
+        tmp_path / "two", ROWS.drop(columns="low").assign(p_value=0.5, family="all of them")
+    )
+    difference = compare_studies(one, two)
+    assert difference.new == ("statistics.csv: column p_value", "statistics.csv: column family")
+    assert difference.missing == ("statistics.csv: column low",)
+    assert difference.moved.empty
+    again = write(tmp_path / "again", ROWS.assign(family="others"))
+    assert compare_studies(again, write(tmp_path / "last", ROWS.assign(family="of two"))).empty
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("tables/benchmark.csv", "Overall_elo"), ("competition_statistics.csv", "value")],
+)
+def test_other_tables_are_compared_where_both_have_them(tmp_path, name, column):
+    folders = [write(tmp_path / folder, ROWS) for folder in ("one", "two")]
+    for folder, value in zip(folders, (990.0, 1010.0), strict=True):
+        (folder / name).parent.mkdir(exist_ok=True)
+        pd.DataFrame({"policy": ["base"], column: [value]}).to_csv(folder / name, index=False)
+    [row] = compare_studies(*folders).moved.to_dict("records")
+    assert (row["table"], row["row"], row["column"], row["change"]) == (name, "base", column, 20.0)
+    (folders[0] / name).unlink()
+    difference = compare_studies(*folders)
+    assert difference.new == (name,) and difference.moved.empty and not difference.missing
 
 
 def test_rows_that_came_or_went_are_named(tmp_path):
@@ -74,7 +105,7 @@ def test_rows_that_came_or_went_are_named(tmp_path):
     difference = compare_studies(one, two)
     assert difference.new == ("competitions.csv: a x",)
     assert difference.missing == ("statistics.csv: gain trained dummy",)
-    assert "1 new rows\n  competitions.csv: a x" in difference_text(difference)
+    assert "1 new\n  competitions.csv: a x" in difference_text(difference)
     assert diff(one, two).returncode == 3
 
 

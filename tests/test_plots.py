@@ -19,7 +19,7 @@ from synthetic_study import ITERATIONS, synthetic_metrics, synthetic_scores, wri
 
 from agent.evaluation.comparison import compare_competitions, compare_policies
 from agent.evaluation.cost_figures import COST_METRICS, cost_against_score, spent_before
-from agent.evaluation.figures import COLUMN, house_style, save_figure, spread
+from agent.evaluation.figures import COLUMN, FigureFiles, house_style, save_figure, spread
 from agent.evaluation.inputs import ACTIONS, read_scores, read_training_metrics, read_turns
 from agent.evaluation.process_figures import (
     TRAINING_METRICS,
@@ -87,10 +87,11 @@ def draw(study: Path) -> Callable[[str], Figure]:
 
 def save(draw: Callable[[str], Figure], name: str, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
-    paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "svg", "png")}
+    paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "svg", "png", "caption")}
     with house_style():
-        save_figure(draw(name), **paths)
+        save_figure(draw(name), "What it shows.", FigureFiles(**paths))
     assert sorted(folder.iterdir()) == sorted(paths.values())
+    assert paths["caption"].read_text() == "What it shows.\n"
     return {kind: path.read_bytes() for kind, path in paths.items()}
 
 

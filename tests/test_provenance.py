@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 from checkout import run
+from version import code_version
 
 from agent.evaluation.crate import crate
 from agent.evaluation.provenance import describe_study, sha256
 
+LOADED = {"python": "3.11.2", "numpy": "2.1"}
 TURNS = "sandbox\nnamespaces\nnamespaces\nlandlock\n"
 
 
 def job(rule: str, started: float, **more: object) -> str:
-    return json.dumps({"rule": rule, "job": "x", "started": started, "ended": started + 5} | more)
+    known = {"rule": rule, "job": "x", "started": started, "ended": started + 5, "loaded": LOADED}
+    return json.dumps(known | more)
 
 
 @pytest.fixture
@@ -21,7 +24,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     for name, text in {
-        "one.json": job("train_rl", 100.0, slurm_job="17"),
+        "one.json": job(
+            "train_rl", 100.0, slurm_job="17", loaded=LOADED | {"numpy": "2.2", "torch": "2.9"}
+        ),
         "two.json": job("train_rl", 200.0, slurm_job=None),
         "turns.csv": TURNS,
         "scores.csv": "a\n1\n",
@@ -38,7 +43,7 @@ def described(folder: Path, images: tuple[Path, ...] = ()) -> dict:
     files = [Path("one.json"), Path("two.json")]
     wine = Path("wine/competition.json")
     made = (Path("turns.csv"), [Path("scores.csv")])
-    return describe_study(config, images, Path("pins.txt"), [wine], files, *made)
+    return describe_study(config, code_version(), images, Path("pins.txt"), [wine], files, *made)
 
 
 def test_facts_are_what_the_files_say(folder):
@@ -49,7 +54,9 @@ def test_facts_are_what_the_files_say(folder):
     assert facts["turns_by_sandbox"] == {"landlock": 1, "namespaces": 2}
     assert facts["competitions_sha256"] == {"wine": sha256(Path("wine/competition.json"))}
     assert facts["containers"] == {"pins.txt": facts["constraints_sha256"]}
-    assert facts["packages"]["numpy"] and set(facts["unknown"]) == {"commit", "dirty", "energy_kwh"}
+    assert facts["packages"]["numpy"]
+    assert facts["loaded"] == {"numpy": ["2.1", "2.2"], "python": ["3.11.2"], "torch": ["2.9"]}
+    assert set(facts["unknown"]) == {"commit", "dirty", "repository", "energy_kwh"}
 
 
 def test_a_commit_and_its_changes_are_known(folder):
@@ -63,12 +70,29 @@ def test_a_commit_and_its_changes_are_known(folder):
     assert "containers" in facts["unknown"] and facts["containers"] is None
 
 
+@pytest.mark.parametrize(
+    ("origin", "known"),
+    [
+        ("https://me:secret@example.org/some/study.git", "https://example.org/some/study.git"),
+        ("git@example.org:some/study.git", None),
+        ("/some/study", None),
+    ],
+)
+def test_the_address_of_a_clone_is_known_without_its_password(folder, origin, known):
+    for words in (["init", "-q"], ["remote", "add", "origin", origin]):
+        assert run(folder, "git", *words).returncode == 0
+    facts = described(folder)
+    assert facts["repository"] == known and ("repository" in facts["unknown"]) == (known is None)
+    entities = {entity["@id"]: entity for entity in crate(facts, "Snakefile", [], "9.1")["@graph"]}
+    assert entities["Snakefile"].get("url") == entities["#authors"].get("url") == known
+
+
 def test_every_entity_of_the_crate_is_there_and_described(folder):
     made = crate(described(folder), "Snakefile", [Path("scores.csv")], "9.1")
     entities = {entity["@id"]: entity for entity in made["@graph"]}
     assert len(entities) == len(made["@graph"])
     parts = {part["@id"] for part in entities["./"]["hasPart"]}
-    assert parts == {"Snakefile", "provenance.json", "scores.csv"} < set(entities)
+    assert parts == {"Snakefile", "README.md", "provenance.json", "scores.csv"} < set(entities)
     assert entities["#run"]["startTime"] == "1970-01-01T00:01:40+00:00"
     assert entities["scores.csv"]["sha256"] == sha256(Path("scores.csv"))
     assert entities[entities["./"]["mainEntity"]["@id"]]["version"] == "unknown"

@@ -348,6 +348,9 @@ def test_headline_names_every_yardstick_and_a_missing_one_raises(
     )
     assert 0 < numbers["hack_attempts_per_1000_actions_base"] < 100
     assert numbers["n_seeds"] == 5 and "only" not in describe(numbers)
+    told = numbers["gain_ci_by_data_set_note"]
+    assert told.startswith("5 data sets, training runs held fixed: held the truth in ")
+    assert f"] ({told})" in describe(numbers) and not numbers["interval_note"]
     assert {"best_of_n_base", *YARDSTICKS} - set(numbers) == {"base_best_of_n"}
     assert numbers["gain"] == pytest.approx(numbers["iqm_trained"] - numbers["iqm_base"])
     with pytest.raises(ValueError, match="yardstick dummy is missing"):

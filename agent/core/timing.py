@@ -2,7 +2,9 @@
 
 import json
 import os
+import platform
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +51,7 @@ class Stopwatch:
             "seconds": self.seconds,
             "peak_rss_gib": peak / (1 << 20),  # ru_maxrss is in KiB, getrusage(2)
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
+            "loaded": _loaded(),
         }
         write_text(path, json.dumps(record, indent=1) + "\n")
 
@@ -57,3 +60,14 @@ def _process_age() -> float:
     """Seconds since this process started: field 22 of /proc/self/stat, proc(5)."""
     ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _loaded() -> dict[str, str]:
+    """Versions of Python and of the packages that this process imported, as they name them."""
+    versions = {
+        name: vars(module).get("__version__")
+        for name, module in sys.modules.items()
+        if "." not in name and not name.startswith("_")
+    }
+    found = {name: said for name, said in sorted(versions.items()) if isinstance(said, str)}
+    return {"python": platform.python_version()} | found

@@ -23,7 +23,7 @@ from agent.evaluation.benchmark_measures import (
 from agent.evaluation.elo import draw_competitions, elo_ratings, with_interval
 from agent.evaluation.headline import GROUP
 from agent.evaluation.inputs import AGENTS
-from agent.evaluation.interval_worth import interval_note
+from agent.evaluation.interval_worth import data_sets_note
 from agent.evaluation.scores import policies
 from agent.evaluation.statistics import Array, generator
 from agent.evaluation.tables import NO_VALUE, booktabs, escape, policy_label
@@ -73,6 +73,7 @@ class Means:
     policies: tuple[str, ...]
     competitions: tuple[str, ...]
     data_sets: tuple[str, ...]  # of each competition
+    runs: int  # the most of a policy
 
 
 def with_medals(scores: pd.DataFrame, boards: Boards) -> pd.DataFrame:
@@ -99,7 +100,8 @@ def study_means(scores: pd.DataFrame, column: str = "score", group: str = GROUP)
         cells = last.groupby(["competition", "seed"])[column].mean().unstack("seed")
         cells = cells.reindex(index=facts.index, columns=own["seed"].unique())
         rows.append(cells.mean(axis=1, skipna=False).round(12).to_numpy(float))
-    return Means(np.array(rows), tuple(names), tuple(facts.index), tuple(facts))
+    runs = scores.groupby("policy")["seed"].nunique()[names].max()
+    return Means(np.array(rows), tuple(names), tuple(facts.index), tuple(facts), int(runs))
 
 
 def measure_category(
@@ -143,7 +145,7 @@ def measure_category(
     missing = np.isnan(values).sum(1)
     played = f"{values.shape[1]} of {len(members)} competitions"
     notes = [f"{played}, {lost} missing" if lost else played for lost in missing]
-    doubt = interval_note(units, "data set")
+    doubt = data_sets_note(units, positions.runs)
     return table.assign(note=[f"{note}; {doubt}" if doubt else note for note in notes])
 
 

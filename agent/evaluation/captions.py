@@ -53,7 +53,7 @@ def learning_curves(scores: pd.DataFrame, metrics: pd.DataFrame, resamples: int)
     )
     band = interval(resamples, metrics["seed"].nunique())
     return (
-        f"Position score over {count(updates, 'PPO update')} of {runs_of(metrics['seed'])}. Top: "
+        f"Position score over {count(updates, 'update')} of {runs_of(metrics['seed'])}. Top: "
         f"training competitions, mean over runs. Bottom: interquartile mean on {played(scores)}; "
         f"{episodes}. Thin lines: single runs. Bands: {band}. Dashed: policies without training."
     )
@@ -81,11 +81,13 @@ def competition_changes(competitions: pd.DataFrame, resamples: int) -> str:
 
 def performance_profiles(scores: pd.DataFrame, resamples: int) -> str:
     runs = scores.loc[scores["policy"] == "trained", "seed"].nunique()
+    doubt = runs_note(runs, "stratified")
     return (
         f"Top: share of runs and competitions whose mean position score exceeds a threshold. "
         f"Bottom: interquartile mean of every policy. {trained_runs(scores)}, {played(scores)}. "
         f"Bars: {interval(resamples, runs)}. Bands: percentiles of runs drawn again within each "
-        "competition, as is usual for profiles; policies of one run have none."
+        f"competition, as is usual for profiles{f' ({doubt})' if doubt else ''}; policies of one "
+        "run have none."
     )
 
 
@@ -113,8 +115,8 @@ def action_mix(turns: pd.DataFrame) -> str:
 def training_metrics(metrics: pd.DataFrame) -> str:
     updates = int(metrics["iteration"].max())
     return (
-        f"Health of PPO over {count(updates, 'update')}: single runs (thin) and their mean (bold), "
-        f"{runs_of(metrics['seed'])}; no intervals."
+        f"Health of training over {count(updates, 'update')}: single runs (thin) and their mean "
+        f"(bold), {runs_of(metrics['seed'])}; no intervals."
     )
 
 
@@ -122,7 +124,7 @@ def time_split(table: pd.DataFrame) -> str:
     minutes = table["seconds"].sum() / 60
     rules = table["rule"].replace("", None).nunique()
     return (
-        f"Core time of the whole study, {minutes:,.1f} core-minutes on all cores, by rule "
+        f"Core time up to the scores, {minutes:,.1f} core-minutes on all cores, by rule "
         f"({rules} rules) and by what its jobs did; measured once, on one machine, every job "
         "counted as one core."
     )
@@ -131,8 +133,8 @@ def time_split(table: pd.DataFrame) -> str:
 def cost_against_score(scores: pd.DataFrame, metrics: pd.DataFrame, resamples: int) -> str:
     runs = metrics["seed"].nunique()
     return (
-        f"Interquartile mean on {played(scores)} against what PPO had used until then, mean over "
-        f"{runs_of(metrics['seed'])}; thin: single runs. Error bars: "
+        f"Interquartile mean on {played(scores)} against what training had used until then, mean "
+        f"over {runs_of(metrics['seed'])}; thin: single runs. Error bars: "
         f"{interval(resamples, runs)}. Making the base model and evaluating are not "
         "counted. Dashed: policies without training."
     )

@@ -70,15 +70,27 @@ def clustered_estimate(
     varies = variance > NO_VARIANCE
     error = np.where(varies, np.sqrt(variance), np.nan)
     freedom = np.divide(variance**2, welch, np.full_like(variance, np.nan), where=varies)
-    middle, slope = value[0], np.ones_like(value[0])
-    if of_share:
-        slope = np.where(varies, value[0] * (1 - value[0]), np.nan)
-        middle, null = logit(middle), logit(null)
-    reach = student.ppf(0.975, freedom) * error / slope
-    p_value = 2 * student.sf(np.abs(middle - null) * slope / error, freedom)
-    ends = (middle - reach, middle + reach)
-    low, high = (expit(end) for end in ends) if of_share else ends
+    judged = _in_log_odds if of_share else _by_student
+    low, high, p_value = judged(np.where(varies, value[0], np.nan), error, freedom, null)
     return ClusteredEstimate(value[0], low, high, error, freedom, p_value)
+
+
+def _by_student(
+    value: Array, error: Array, freedom: Array, null: float
+) -> tuple[Array, Array, Array]:
+    """The ends of the interval and the p-value."""
+    reach = student.ppf(0.975, freedom) * error
+    p_value = 2 * student.sf(np.abs(value - null) / error, freedom)
+    return value - reach, value + reach, p_value
+
+
+def _in_log_odds(
+    value: Array, error: Array, freedom: Array, null: float
+) -> tuple[Array, Array, Array]:
+    """The same, with the error carried over to log-odds (the delta method)."""
+    in_odds = error / (value * (1 - value))
+    low, high, p_value = _by_student(logit(value), in_odds, freedom, logit(null))
+    return expit(low), expit(high), p_value
 
 
 def _variance_over_runs(

@@ -23,6 +23,7 @@ from agent.evaluation.quantities import (
     Quantity,
     Row,
     clustered_note,
+    missing_note,
 )
 from agent.evaluation.scores import cell_difference, groups, policies, score_matrix
 from agent.evaluation.statistics import (
@@ -110,10 +111,10 @@ def _episodes_of(comparison: Comparison, group: str, agent: str) -> Iterator[Row
     gap = Quantity("feedback_gap", group, agent, "", "mean")
     yield from comparison.rows(gap, mean, cell_difference(feedback, score))
     rate = Quantity("valid_rate", group, agent, "", "ratio")
-    yield from comparison.rows(rate, _ratio_to(executed.values), valid)
+    yield from comparison.rows(rate, ratio_to(executed.values), valid)
 
 
-def _ratio_to(executed: Array) -> Measure:
+def ratio_to(executed: Array) -> Measure:
     """Valid submissions per executed program; 0 when no program was executed at all."""
 
     def ratio(valid: Array, weights: Array) -> Array:
@@ -177,38 +178,52 @@ def _gain_gap(*parts: Array) -> Array:
     return (trained - base) - (trained_new - base_new)
 
 
-def compare_competitions(scores: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+def compare_competitions(
+    scores: pd.DataFrame, resamples: int, seed: int, planned: tuple[int, ...] = ()
+) -> pd.DataFrame:
     """Mean score of every policy and the gain of trained over base, per competition.
 
     `low` and `high` bound the gain (95 %, clustered by run), `p_value` tests for no gain and
     `p_adjusted` is corrected for all competitions of the group. A policy that did not play a group
-    has empty cells there.
+    has empty cells there; `planned` runs that an agent lacks are counted and named as missing.
     """
-    names = policies(scores)
-    tables = []
-    for group in groups(scores):
-        if not set(AGENTS) <= set(policies(scores, group)):
-            continue
-        base, trained = (score_matrix(scores, agent, group) for agent in AGENTS)
-        table = pd.DataFrame({"group": group, "competition": base.competitions})
-        for name in names:
-            played = name in policies(scores, group)
-            table[name] = score_matrix(scores, name, group).values.mean(0) if played else np.nan
-        rng = generator(seed, "competitions", group)
-        gains = clustered_estimate(_gains, [trained, base], resamples, rng)
-        table["gain"], table["p_value"] = gains.value, gains.p_value
-        table["low"], table["high"] = np.clip((gains.low, gains.high), -1.0, 1.0)
-        table["probability_of_improvement"] = [
-            _probability(trained.values[:, column], base.values[:, column])
-            for column in range(len(table))
-        ]
-        table["n_runs_base"], table["n_runs_trained"] = len(base.runs), len(trained.runs)
-        table["note"] = [clustered_note(error, (trained, base)) for error in gains.standard_error]
-        table["family"] = f"gain of trained over base on each competition, {group}"
-        tables.append(table)
+    comparison = Comparison(scores, resamples, seed, planned)
+    tables = [
+        _competitions_of(comparison, group)
+        for group in groups(scores)
+        if set(AGENTS) <= set(policies(scores, group))
+    ]
     facts = scores.groupby("competition")[["data_set", "task_type"]].first().reset_index()
     together = pd.concat(tables, ignore_index=True)
     return facts.merge(adjust(together), on="competition", how="right")
+
+
+def _competitions_of(comparison: Comparison, group: str) -> pd.DataFrame:
+    scores = comparison.scores
+    base, trained = (score_matrix(scores, agent, group) for agent in AGENTS)
+    table = pd.DataFrame({"group": group, "competition": base.competitions})
+    for name in policies(scores):
+        played = name in policies(scores, group)
+        table[name] = score_matrix(scores, name, group).values.mean(0) if played else np.nan
+    rng = generator(comparison.seed, "competitions", group)
+    gains = clustered_estimate(_gains, [trained, base], comparison.resamples, rng)
+    table["gain"], table["p_value"] = gains.value, gains.p_value
+    table["low"], table["high"] = np.clip((gains.low, gains.high), -1.0, 1.0)
+    table["probability_of_improvement"] = [
+        _probability(trained.values[:, column], base.values[:, column])
+        for column in range(len(table))
+    ]
+    lost = []
+    for agent, matrix in zip(AGENTS, (base, trained), strict=True):
+        missing = comparison.missing_runs(agent, matrix)
+        table[f"n_runs_{agent}"] = len(matrix.runs)
+        table[f"n_missing_runs_{agent}"] = len(missing)
+        lost += [f"{agent} {missing_note(missing)}"] if missing else []
+    table["note"] = [
+        "; ".join(filter(None, (clustered_note(error, (trained, base)), *lost)))
+        for error in gains.standard_error
+    ]
+    return table.assign(family=f"gain of trained over base on each competition, {group}")
 
 
 def _gains(x: Array, x_weights: Array, y: Array, y_weights: Array) -> Array:

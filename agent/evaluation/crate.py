@@ -22,13 +22,19 @@ CONTEXT = [
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 LICENSE = "https://spdx.org/licenses/MIT"
-TYPES = {".csv": "text/csv", ".json": "application/json", ".txt": "text/plain"}
+TYPES = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".txt": "text/plain",
+}
+README = "README.md"
 AUTHORS = "#authors"
 RUN = "#run"
 
 
 def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], version: str) -> Entity:
-    """The metadata of the folder that holds `results`, its provenance.json and the workflow.
+    """The metadata of the folder that holds `results`, README.md, provenance.json and the workflow.
 
     facts: what `provenance.describe_study` found; `version` is Snakemake's.
     """
@@ -38,6 +44,7 @@ def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], vers
         *_profiles(),
         *_workflow(facts, workflow, version),
         *_run(facts, workflow, files),
+        _file(README, "What is in this folder, and how to make it") | {"about": {"@id": "./"}},
         _file("provenance.json", "Commit, configuration, packages, data, machines and time"),
         *(
             _file(name, f"Result {name}") | {"sha256": facts["results_sha256"][name]}
@@ -64,11 +71,11 @@ def _folder(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> li
             "@type": "Dataset",
             "name": f"Study {facts['study']}",
             "description": "An LLM agent for machine-learning engineering before and after "
-            "training with PPO: scores on held-out competitions, and what they were computed with.",
+            "training: scores on held-out competitions, and what they were computed with.",
             "datePublished": _time(facts["ended"]),
             "license": {"@id": LICENSE},
             "conformsTo": [{"@id": profile} for profile in PROFILES],
-            "hasPart": [{"@id": name} for name in (workflow, "provenance.json", *files)],
+            "hasPart": [{"@id": name} for name in (workflow, README, "provenance.json", *files)],
             "mainEntity": {"@id": workflow},
             "mentions": {"@id": RUN},
             "author": {"@id": AUTHORS},
@@ -80,7 +87,7 @@ def _folder(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> li
             "name": "MIT License",
             "identifier": "MIT",
         },
-        {"@id": AUTHORS, "@type": "Organization", "name": "The mle-dojo-rl authors"},
+        {"@id": AUTHORS, "@type": "Organization", "name": "The mle-dojo-rl authors"} | _url(facts),
     ]
 
 
@@ -134,7 +141,8 @@ def _workflow(facts: Mapping[str, Any], workflow: str, version: str) -> list[Ent
             "encodingFormat": "text/plain",
             "version": facts["commit"] or "unknown",
             "conformsTo": {"@id": BIOSCHEMAS},
-        },
+        }
+        | _url(facts),
         {
             "@id": SNAKEMAKE,
             "@type": "ComputerLanguage",
@@ -153,6 +161,11 @@ def _workflow(facts: Mapping[str, Any], workflow: str, version: str) -> list[Ent
             "valueRequired": True,
         },
     ]
+
+
+def _url(facts: Mapping[str, Any]) -> Entity:
+    """Where the workflow is published, where that is known."""
+    return {"url": facts["repository"]} if facts["repository"] else {}
 
 
 def _file(name: str, description: str) -> Entity:

@@ -1,4 +1,4 @@
-"""Every measure of every competition by itself: distributions over its episodes, clustered by run.
+"""Each competition by itself: measures of its episodes, clustered by run.
 
 Here a cell is one episode, where the aggregates over competitions have mean scores of runs in
 theirs; an interval still counts only the runs as independent.
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from agent.evaluation.comparison import THRESHOLDS, share_above
+from agent.evaluation.comparison import THRESHOLDS, ratio_to, share_above
 from agent.evaluation.inputs import AGENTS
 from agent.evaluation.multiplicity import adjust
 from agent.evaluation.quantities import Comparison, Quantity, Row
@@ -54,15 +54,23 @@ COMPARISONS: tuple[tuple[str, str, Measure], ...] = (
 
 
 def measure_competitions(comparison: Comparison) -> pd.DataFrame:
-    """The columns of the table of measures, with `competition` and `n_episodes` per run."""
+    """The columns of the table of measures, with `competition` and `n_episodes` per run.
+
+    The tests of one measure on all competitions of a group are a family.
+    """
     rows = [
-        row | {"competition": name}
+        row | {"competition": name} | _family(row)
         for group in groups(comparison.scores)
         for name, episodes in _last_episodes(comparison.scores, group)
         for row in _rows(comparison, group, episodes, name)
     ]
     table = adjust(pd.DataFrame(rows)).rename(columns={"n_competitions": "n_episodes"})
     return table[["competition", *(name for name in table if name != "competition")]]
+
+
+def _family(row: Row) -> dict[str, str]:
+    named = f"{row['measure']} ({row['aggregate']}) on each competition, {row['group']}"
+    return {"family": named if row["family"] else ""}
 
 
 def _last_episodes(scores: pd.DataFrame, group: str) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -77,8 +85,9 @@ def _last_episodes(scores: pd.DataFrame, group: str) -> Iterator[tuple[str, pd.D
 def _rows(comparison: Comparison, group: str, episodes: pd.DataFrame, name: str) -> Iterator[Row]:
     present = policies(episodes)
     for agent in present:
-        score, feedback = (
-            _matrix(episodes, agent, column, name) for column in ("score", "feedback_score")
+        score, feedback, executed, valid = (
+            _matrix(episodes, agent, column, name)
+            for column in ("score", "feedback_score", "executions", "valid_submissions")
         )
         for aggregate, measure in SCORES.items():
             quantity = Quantity("score", group, agent, "", aggregate)
@@ -89,12 +98,13 @@ def _rows(comparison: Comparison, group: str, episodes: pd.DataFrame, name: str)
         gap = cell_difference(feedback, score)
         quantity = Quantity("feedback_gap", group, agent, "", "mean")
         yield from comparison.rows(quantity, mean, gap, schemes=())
+        quantity = Quantity("valid_rate", group, agent, "", "ratio")
+        yield from comparison.rows(quantity, ratio_to(executed.values), valid, schemes=())
     if present == list(AGENTS):
         base, trained = (_matrix(episodes, agent, "score", name) for agent in AGENTS)
         for label, aggregate, compared in COMPARISONS:
             quantity = Quantity(label, group, "trained", "base", aggregate)
-            for row in comparison.rows(quantity, compared, trained, base, schemes=()):
-                yield row | {"family": f"{label} ({aggregate}) on each competition, {group}"}
+            yield from comparison.rows(quantity, compared, trained, base, schemes=())
 
 
 def _matrix(episodes: pd.DataFrame, policy: str, column: str, name: str) -> ScoreMatrix:

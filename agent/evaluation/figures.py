@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agent.evaluation.files import write_bytes
+from agent.evaluation.files import write_bytes, write_text
 
 STYLE = Path(__file__).with_name("house.mplstyle")
 COLUMN = 3.3  # inches: every figure fits one column of a paper, at the size it is read
@@ -38,15 +39,28 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, pdf: Path, svg: Path, png: Path) -> None:
-    """Write the figure in three formats, laid out once so that they agree."""
+@dataclass(frozen=True)
+class FigureFiles:
+    pdf: Path
+    """figure to write"""
+    svg: Path
+    """the same figure"""
+    png: Path
+    """the same figure"""
+    caption: Path
+    """what it shows, with n, seeds and interval, to write"""
+
+
+def save_figure(figure: Figure, caption: str, files: FigureFiles) -> None:
+    """Write the figure in three formats, laid out once so that they agree, and its caption."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    for kind, path in (("pdf", pdf), ("svg", svg), ("png", png)):
+    for kind, path in (("pdf", files.pdf), ("svg", files.svg), ("png", files.png)):
         buffer = BytesIO()
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
         content = buffer.getvalue()
         write_bytes(path, enlarged(content) if kind == "svg" else content)
+    write_text(files.caption, caption + "\n")
 
 
 def enlarged(svg: bytes) -> bytes:

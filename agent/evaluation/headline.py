@@ -23,8 +23,9 @@ def headline(
 
     Intervals are clustered by run: for new training runs on the same competitions. For comparison
     `gain_ci_within_competitions` has percentiles of runs drawn again within each competition
-    (rliable), `gain_ci_by_run` of whole runs, `gain_ci_by_data_set` of whole data sets. An interval
-    that cannot be had is [null, null]; `gain_p_value` is corrected for `n_comparisons`.
+    (rliable), `gain_ci_by_run` of whole runs, `gain_ci_by_data_set` of whole data sets; notes say
+    what they are worth. An interval that cannot be had is [null, null]; `gain_p_value` is corrected
+    for `n_comparisons`.
     """
     return (
         _gains(statistics, competitions[competitions["group"] == GROUP])
@@ -64,6 +65,7 @@ def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
         "gain_ci_within_competitions": _interval(gain["stratified"]),
         "gain_ci_by_run": _interval(gain["runs"]),
         "gain_ci_by_data_set": _interval(gain["data_sets"]),
+        "gain_ci_by_data_set_note": _notes([gain["data_sets"]]),
         "interval_note": _notes([main]),
         "probability_of_improvement": float(improvement["value"]),
         "probability_of_improvement_ci": _interval(improvement),
@@ -212,7 +214,8 @@ def describe(numbers: dict[str, Any]) -> str:
             f"{n['n_improved_competitions']} of {n['n_competitions']} competitions improved",
             f"gain {n['gain']:+.3f} {_brackets(n['gain_ci'])} for new runs on these competitions"
             + (f" ({n['interval_note']})" if n["interval_note"] else "")
-            + f"; over data sets {_brackets(n['gain_ci_by_data_set'])}",
+            + f"; over data sets {_brackets(n['gain_ci_by_data_set'])}"
+            + (f" ({n['gain_ci_by_data_set_note']})" if n["gain_ci_by_data_set_note"] else ""),
             f"improvement over the base {'shown' if n['improvement_shown'] else 'NOT shown'}: "
             f"{_p_value(n['gain_p_value'])}, corrected for {n['n_comparisons']} comparisons (Holm)",
             f"probability of improvement {n['probability_of_improvement']:.3f} "

@@ -1,4 +1,4 @@
-"""What an interval is worth with few runs: how often it held the truth in simulated studies.
+"""What an interval is worth: how often its kind held the truth in simulated studies.
 
 The shares come from `python -m benchmarks coverage`, which writes coverage.csv beside this module.
 """
@@ -6,34 +6,51 @@ The shares come from `python -m benchmarks coverage`, which writes coverage.csv 
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-FEW = 5  # intervals from fewer runs or data sets are remarked on
+FEW = 5  # intervals from fewer runs or data sets are always remarked on
+ENOUGH = 0.93  # other intervals are when a lower share was measured; nominal is 0.95
 TABLE = Path(__file__).with_name("coverage.csv")
 
 
-def interval_note(units: int, unit: str) -> str:
-    """What must be known about percentiles of resampled units, where nothing was simulated."""
+def runs_note(runs: int, interval: str) -> str:
+    """What must be known about an interval of this kind over so many runs; "" for nothing."""
+    return _note(runs, "run", *simulated_coverage(interval, runs))
+
+
+def data_sets_note(data_sets: int, runs: int) -> str:
+    """The same about percentiles of resampled data sets, which hold the runs fixed."""
+    found = simulated_coverage("data_sets", runs, data_sets)
+    return _note(data_sets, "data set", *found, also=", training runs held fixed")
+
+
+def _note(units: int, unit: str, low: float, high: float, studies: str, also: str = "") -> str:
     if units == 1:
         return f"one {unit}: no interval"
-    return f"only {units} {unit}s: interval probably too narrow" if units < FEW else ""
-
-
-def runs_note(runs: int, interval: str) -> str:
-    """The same for an interval over runs, with the coverage that was measured."""
-    if not 1 < runs < FEW:
-        return interval_note(runs, "run")
-    low, high = simulated_coverage(runs, interval)
-    return f"only {runs} runs: held the truth in {low:.0%} to {high:.0%} of simulated studies"
+    if units >= FEW and low >= ENOUGH:
+        return ""
+    counted = f"{'only ' if units < FEW else ''}{units} {unit}s{also}"
+    return f"{counted}: held the truth in {low:.0%} to {high:.0%} of {studies}"
 
 
 @cache
-def simulated_coverage(runs: int, interval: str) -> tuple[float, float]:
-    """Lowest and highest share over settings and measures; nominal is 0.95."""
+def simulated_coverage(
+    interval: str, runs: int, data_sets: int | None = None
+) -> tuple[float, float, str]:
+    """Lowest and highest share over settings and measures, and which studies these are of.
+
+    They are those of as many runs and data sets or, where none were simulated, the nearest.
+    """
     table = _table()
-    shares = table.loc[(table["runs"] == runs) & (table["interval"] == interval), "share"]
-    return float(np.min(shares)), float(np.max(shares))
+    table, studies = table[table["interval"] == interval], []
+    for column, wanted in (("data_sets", data_sets), ("runs", runs)):
+        if wanted is not None:
+            nearest = min(table[column].unique(), key=lambda number: abs(number - wanted))
+            table = table[table[column] == nearest]
+            if nearest != wanted:
+                studies.append(f"{nearest:.0f} {column.replace('_', ' ')}")
+    of_others = f" with {' and '.join(studies)}" if studies else ""
+    return table["share"].min(), table["share"].max(), f"simulated studies{of_others}"
 
 
 @cache

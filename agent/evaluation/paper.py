@@ -41,7 +41,6 @@ def paper_texts(study: Study) -> dict[str, str]:
         "groups": {"validation": None} | groups_of(study.competitions),
         "figures": {name: caption_macro(name) for name in study.captions},
         "gpus": max(job["gpu"] for job in study.config["resources"].values()),
-        "claim": "[Yes]" if (study.headline["gain_ci"][0] or 0.0) > 0 else "[No]",
     }
     templates = ("paper.tex", "methods.tex", "checklist.tex", "references.bib")
     measured = {name: study.headline[name] for name in MEASURED_TIME}
@@ -113,11 +112,16 @@ def caption_macro(figure: str) -> str:
 
 
 def in_tex(name: str, value: Any) -> str:
-    """A number as its kind is written: shares in per cent, gains with a sign."""
+    """A number as its kind is written: shares in per cent, gains with a sign, p-values whole."""
     if value is None:
         return NO_VALUE
     if isinstance(value, str):
         return escape(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("p_value"):
+        relation = "< 0.001" if value < 0.001 else f"= {value:.3f}"
+        return rf"\ensuremath{{p {relation}}}"
     if isinstance(value, int):
         return f"{value:,}".replace(",", "{,}")
     if name.endswith(("_rate", "_share")) or "_rate_" in name:

@@ -33,7 +33,7 @@ TRAINING_METRICS = {
     "mean_best_position": "Best position (feedback)",
     "approx_kl": "KL of one update",
     "clip_fraction": "Clip fraction",
-    "reference_kl": "KL to the base",
+    "reference_kl": "KL to the reference",
     "entropy": "Entropy per token",
     "explained_variance": "Explained variance",
     "value_loss": "Loss of the critic",
@@ -87,7 +87,7 @@ def action_mix(turns: pd.DataFrame) -> Figure:
             handlelength=0.8,
             handletextpad=0.4,
         )
-    panels[1, 0].set_xlabel("PPO updates before")
+    panels[1, 0].set_xlabel("Updates before")
     return figure
 
 
@@ -149,7 +149,7 @@ def training_metrics(metrics: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     for axes in panels[-1]:
-        axes.set_xlabel("PPO update")
+        axes.set_xlabel("Update")
     return figure
 
 

@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,20 @@ from typing import Any
 
 import pandas as pd
 
-JOB_KEYS = ("rule", "job", "started", "ended")
+JOB_KEYS = ("rule", "job", "started", "ended", "loaded")
+
+
+# Why of the code's version something is not known.
+UNKNOWN_VERSION = {
+    "commit": "not a git checkout, or no git",
+    "dirty": "not a git checkout, or no git",
+    "repository": "not cloned from a web address",
+}
 
 
 def describe_study(
     config: Mapping[str, Any],
+    version: Mapping[str, Any],
     images: Sequence[Path],
     constraints: Path,
     competitions: Sequence[Path],
@@ -28,25 +36,24 @@ def describe_study(
     turns: Path,
     results: Sequence[Path],
 ) -> dict[str, Any]:
-    """All that is known of how `results` came to be."""
-    unknown: dict[str, str] = {}
-    commit, dirty = _commit(unknown)
+    """All that is known of how `results` came to be; `version` has the keys of UNKNOWN_VERSION."""
+    unknown = {key: why for key, why in UNKNOWN_VERSION.items() if version[key] is None}
     jobs = [_job(path) for path in timings]
     slurm = sorted({str(job["slurm_job"]) for job in jobs if job.get("slurm_job")})
     if not images:
-        unknown["containers"] = "no container was used; packages says what was installed"
+        unknown["containers"] = "no container was used; loaded says what the jobs imported"
     if not slurm:
         unknown["slurm_jobs"] = "no job ran under SLURM"
     unknown["energy_kwh"] = "no power meter was read"
     text = json.dumps(config, sort_keys=True)
     return {
         "study": config["study"],
-        "commit": commit,
-        "dirty": dirty,
+        **{key: version[key] for key in UNKNOWN_VERSION},
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "config": dict(config),
         "seeds": list(config["seeds"]),
         "packages": _packages(),
+        "loaded": _loaded(jobs),
         "constraints_sha256": sha256(constraints),
         "containers": {path.name: sha256(path) for path in images} or None,
         "competitions_sha256": {path.parent.name: sha256(path) for path in competitions},
@@ -66,19 +73,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _commit(unknown: dict[str, str]) -> tuple[str | None, bool | None]:
-    """The commit that is checked out here, and whether files differ from it."""
-    try:
-        commit, changed = (
-            subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        unknown["commit"] = unknown["dirty"] = "not a git checkout, or no git"
-        return None, None
-    return commit.strip(), bool(changed.strip())
-
-
 def _job(path: Path) -> dict[str, Any]:
     job = json.loads(path.read_text())
     if missing := [key for key in JOB_KEYS if key not in job]:
@@ -87,10 +81,19 @@ def _job(path: Path) -> dict[str, Any]:
 
 
 def _packages() -> dict[str, str]:
-    """Versions of everything installed here, Python and the system first."""
+    """Versions of all that is installed where this runs, Python and the system first."""
     found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
     machine = {"python": platform.python_version(), "system": platform.platform()}
     return machine | dict(sorted(found.items()))
+
+
+def _loaded(jobs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Versions of what jobs imported, in whatever environments or containers they ran."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for job in jobs:
+        for name, version in job["loaded"].items():
+            found[name].add(version)
+    return {name: sorted(versions) for name, versions in sorted(found.items())}
 
 
 def _tiers(turns: Path) -> dict[str, int]:

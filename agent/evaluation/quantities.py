@@ -1,6 +1,6 @@
 """One measured quantity as rows of the table of measures: with every kind of interval it has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from agent.evaluation.clustered import clustered_estimate
 from agent.evaluation.inputs import AGENTS
-from agent.evaluation.interval_worth import interval_note, runs_note
+from agent.evaluation.interval_worth import data_sets_note, runs_note
 from agent.evaluation.statistics import (
     Array,
     Measure,
@@ -51,7 +51,8 @@ NULLS = {
     "probability_of_improvement": 0.5,
 }
 SHARES = ("performance_profile", "valid_rate", "probability_of_improvement")
-CORRECTED = ("gain", "paired_difference", "probability_of_improvement")
+# Tests of these are a family for each measure, of the others one for each group.
+PRIMARY = ("gain", "paired_difference", "probability_of_improvement")
 Row = dict[str, Any]
 
 
@@ -127,10 +128,8 @@ class Comparison:
         row = self._row(quantity, found.value, ends, matrices, note)
         row["standard_error"] = float(found.standard_error)
         row["degrees_of_freedom"] = float(found.degrees_of_freedom)
-        row["p_value"] = np.nan if null is None else float(found.p_value)
-        if quantity.measure in CORRECTED:
-            named = f"{quantity.measure} ({quantity.aggregate}) of {quantity.policy}"
-            row["family"] = f"{named} over each other policy, {quantity.group}"
+        if null is not None:
+            row["p_value"], row["family"] = float(found.p_value), _family(quantity)
         return row
 
     def _row(
@@ -142,9 +141,7 @@ class Comparison:
         note: str,
     ) -> Row:
         missing = self.missing_runs(quantity.policy, matrices[0])
-        if missing:
-            named = ", ".join(map(str, missing))
-            note = "; ".join(filter(None, (note, f"missing: run {named}")))
+        note = "; ".join(filter(None, (note, missing_note(missing))))
         *subject, interval = astuple(quantity)
         tested = (np.nan, np.nan, np.nan, np.nan, "")
         fields = (*subject, value, *ends, interval, *matrices[0].values.shape, note)
@@ -153,6 +150,17 @@ class Comparison:
     def missing_runs(self, policy: str, matrix: ScoreMatrix) -> list[int]:
         """Planned runs that an agent lacks; yardsticks have none of their own."""
         return sorted(set(self.planned) - set(matrix.runs)) if policy in AGENTS else []
+
+
+def _family(quantity: Quantity) -> str:
+    if quantity.measure not in PRIMARY:
+        return f"secondary questions, {quantity.group}"
+    named = f"{quantity.measure} ({quantity.aggregate}) of {quantity.policy}"
+    return f"{named} over each other policy, {quantity.group}"
+
+
+def missing_note(missing: Sequence[int]) -> str:
+    return f"missing: run {', '.join(map(str, missing))}" if missing else ""
 
 
 def clustered_note(standard_error: Array, matrices: tuple[ScoreMatrix, ...]) -> str:
@@ -166,10 +174,10 @@ def clustered_note(standard_error: Array, matrices: tuple[ScoreMatrix, ...]) -> 
 
 def _units(scheme: Scheme, matrices: tuple[ScoreMatrix, ...]) -> tuple[int, str]:
     """How many units of the first matrix are resampled, and what a reader must know about it."""
+    runs = len(matrices[0].runs)
     if scheme == "data_sets":
         units = len(set(matrices[0].data_sets))
-        return units, interval_note(units, "data set")
-    runs = len(matrices[0].runs)
+        return units, data_sets_note(units, runs)
     return runs, "; ".join(filter(None, (runs_note(runs, scheme), _fixed_note(runs, matrices))))
 
 

@@ -52,7 +52,7 @@ DASHED: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
 def learning_curves(
     scores: pd.DataFrame, metrics: pd.DataFrame, resamples: int, seed: int
 ) -> Figure:
-    """Training competitions (what PPO saw) above held-out competitions (what counts)."""
+    """Training competitions (what training saw) above held-out competitions (what counts)."""
     figure = Figure(figsize=(COLUMN, 4.0))
     seen, unseen = figure.subplots(2, 1, sharex=True, sharey=True)
     _draw_training(seen, metrics, resamples, seed)
@@ -60,7 +60,7 @@ def learning_curves(
     for axes in (seen, unseen):
         axes.set(ylim=(0, 1), ylabel="Position score")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    unseen.set_xlabel("PPO updates")
+    unseen.set_xlabel("Updates")
     return figure
 
 

@@ -79,27 +79,28 @@ def results_latex(results: pd.DataFrame) -> str:
     rows = [
         (
             policy_label(row["policy"]),
-            _runs(row["n_runs"], row["n_missing_runs"]),
-            _with_interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
-            *(_number(row[column]) for column in ("mean", "first_score", "last_score")),
-            _number(row["valid_rate"]),
-            _with_interval(row["gain"], row["gain_low"], row["gain_high"], sign=True),
-            _number(row["probability_of_improvement"]),
-            _p_value(row["gain_p_adjusted"]),
+            runs_cell(row["n_runs"], row["n_missing_runs"]),
+            interval_cell(row["iqm"], row["iqm_low"], row["iqm_high"]),
+            *(number_cell(row[column]) for column in ("mean", "first_score", "last_score")),
+            number_cell(row["valid_rate"]),
+            interval_cell(row["gain"], row["gain_low"], row["gain_high"], sign=True),
+            number_cell(row["probability_of_improvement"]),
+            p_value_cell(row["gain_p_adjusted"]),
         )
         for _, row in results.iterrows()
     ]
-    return booktabs(RESULTS_HEADER, rows, "lrlrrrrlrr", _worth(results, "trained"))
+    of_trained = results.loc[results["policy"] == "trained", "note"]
+    return booktabs(RESULTS_HEADER, rows, "lrlrrrrlrr", worth(of_trained))
 
 
-def _runs(present: int, missing: int) -> str:
+def runs_cell(present: int, missing: int) -> str:
     return f"{present} of {present + missing}" if missing else str(present)
 
 
-def _worth(results: pd.DataFrame, policy: str) -> str:
-    """What the intervals are worth, as the row of the policy says it; "" for nothing to say."""
-    notes = results.loc[results["policy"] == policy, "note"].dropna()
-    return f"Intervals: {notes.iloc[0]}." if len(notes) and notes.iloc[0] else ""
+def worth(notes: pd.Series) -> str:
+    """What the intervals are worth, as rows of a table say it; "" for nothing to say."""
+    said = [note for note in notes.dropna().unique() if note]  # read back, "" is missing
+    return f"Intervals: {'; '.join(said)}." if said else ""
 
 
 def competitions_latex(competitions: pd.DataFrame) -> str:
@@ -110,15 +111,15 @@ def competitions_latex(competitions: pd.DataFrame) -> str:
         (
             escape(row["competition"]),
             escape(row["task_type"]),
-            _number(row["base"]),
-            _number(row["trained"]),
-            _with_interval(row["gain"], row["low"], row["high"], sign=True),
-            _number(row["probability_of_improvement"]),
-            _p_value(row["p_adjusted"]),
+            number_cell(row["base"]),
+            number_cell(row["trained"]),
+            interval_cell(row["gain"], row["low"], row["high"], sign=True),
+            number_cell(row["probability_of_improvement"]),
+            p_value_cell(row["p_adjusted"]),
         )
         for _, row in ordered.iterrows()
     ]
-    return booktabs(COMPETITIONS_HEADER, rows, "llrrlrr")
+    return booktabs(COMPETITIONS_HEADER, rows, "llrrlrr", worth(ordered["note"]))
 
 
 def booktabs(
@@ -151,16 +152,16 @@ def escape(text: str) -> str:
     )
 
 
-def _number(value: float, sign: bool = False) -> str:
+def number_cell(value: float, sign: bool = False) -> str:
     if pd.isna(value):
         return NO_VALUE
     return f"${value:+.3f}$" if sign else f"{value:.3f}"
 
 
-def _p_value(value: float) -> str:
-    return "$<0.001$" if value < 0.001 else _number(value)
+def p_value_cell(value: float) -> str:
+    return "$<0.001$" if value < 0.001 else number_cell(value)
 
 
-def _with_interval(value: float, low: float, high: float, sign: bool = False) -> str:
-    interval = "" if pd.isna(low) else f" [{_number(low, sign)}, {_number(high, sign)}]"
-    return _number(value, sign) + interval
+def interval_cell(value: float, low: float, high: float, sign: bool = False) -> str:
+    interval = "" if pd.isna(low) else f" [{number_cell(low, sign)}, {number_cell(high, sign)}]"
+    return number_cell(value, sign) + interval
