@@ -27,6 +27,7 @@ def main(
     config: str,
     study: str,
     output_dir: Path,
+    api_models: tuple[Path, ...] = (),
 ) -> None:
     """Write the page.
 
@@ -38,30 +39,36 @@ def main(
         config: YAML file, or inline JSON, with the section rewards.
         study: the study's name.
         output_dir: folder to write; open its index.html.
+        api_models: the same folders of models behind an API, which are yardsticks that play.
     """
     rewards = section(read_config(config), "rewards", RewardSettings)
 
     def episodes() -> Iterator[Episode]:
         for folder in evaluations:
-            yield from _evaluated(folder, rewards)
+            place = "evaluation/seed{seed}/iteration{iteration}/{group}"
+            yield from _evaluated("evaluation", place, folder, rewards)
         for shard in shards:
             yield from _trained_on(shard, rewards)
         yield from _yardsticks(yardsticks)
+        for folder in api_models:
+            yield from _evaluated("yardsticks", "evaluation/api/{policy}", folder, rewards)
 
     count = write_browser(output_dir, study, episodes(), Tokens(tokenizer))
     print(f"{count} episodes: open {output_dir / 'index.html'}")
 
 
-def _evaluated(folder: Path, rewards: RewardSettings) -> Iterator[Episode]:
+def _evaluated(
+    source: Source, place: str, folder: Path, rewards: RewardSettings
+) -> Iterator[Episode]:
     """Each row of the folder's scores.csv with its trajectory; neither may lack the other."""
     played = {(t.competition, t.episode): t for t in read_trajectories(folder / "episodes.parquet")}
     scores = pd.read_csv(folder / "scores.csv")
     if set(played) != set(zip(scores["competition"], scores["episode"], strict=True)):
         raise ValueError(f"{folder}: scores.csv and episodes.parquet differ; evaluate again")
     for row in scores.sort_values(KEYS).to_dict("records"):
-        place = f"evaluation/seed{row['seed']}/iteration{row['iteration']}/{row['group']}"
+        address = place.format(**{str(key): value for key, value in row.items()})
         trajectory = played[row["competition"], row["episode"]]
-        yield _scored("evaluation", place, row, trajectory, _rewards(trajectory, rewards))
+        yield _scored(source, address, row, trajectory, _rewards(trajectory, rewards))
 
 
 def _trained_on(shard: Path, rewards: RewardSettings) -> Iterator[Episode]:

@@ -106,9 +106,18 @@ def episode(tokenizer: Tokenizer, turns: Sequence[Turn], **changes: object) -> T
     return replace(whole, **changes)
 
 
-def write_evaluation(folder: Path, tokenizer: Tokenizer, seed: int, iteration: int) -> None:
+def as_text(made: Trajectory) -> Trajectory:
+    """The episode as a model behind an API plays it: without tokens."""
+    nothing = made.token_ids[:0]
+    turns = tuple(replace(turn, first_token=0, last_token=0) for turn in made.turns)
+    lists = {"token_ids": nothing, "action_mask": nothing, "logprobs": nothing}
+    return replace(made, turns=turns, **lists)
+
+
+def write_evaluation(
+    folder: Path, tokenizer: Tokenizer, seed: int, iteration: int, policy: str
+) -> None:
     """Better with more updates; in every third episode of the base the first program crashes."""
-    policy = "trained" if iteration else "base"
     played, rows = [], []
     for number in range(EPISODES):
         position = round(0.1 + 0.05 * number + 0.2 * iteration, 2)
@@ -119,7 +128,8 @@ def write_evaluation(folder: Path, tokenizer: Tokenizer, seed: int, iteration: i
             first = replace(first, outcome="crashed", error="KeyError", submission=None)
         second = turn(program(f"model = '{policy} {number}'"), position)
         changes = {"competition": name, "episode": number, "iteration": iteration}
-        played.append(episode(tokenizer, [first, second], **changes))
+        made = episode(tokenizer, [first, second], **changes)
+        played.append(as_text(made) if policy == "large" else made)
         row = {
             "policy": policy,
             "seed": seed,
@@ -153,7 +163,9 @@ def write_study(folder: Path) -> None:
     for seed in (0, 1):
         for iteration in (0, 2):
             place = folder / f"evaluation/seed{seed}/iteration{iteration}/held_out"
-            write_evaluation(place, tokenizer, seed, iteration)
+            policy = "trained" if iteration else "base"
+            write_evaluation(place, tokenizer, seed, iteration, policy)
+    write_evaluation(folder / "evaluation/api/large", tokenizer, 0, 0, "large")
     origin = {"group": "train", "seed": 0}
     good = turn(program("model = 'trained on'"), 0.5)
     for iteration in (1, 2):
@@ -186,6 +198,7 @@ def build(study: Path, page: Path) -> str:
     command = [
         "python scripts/build_trajectory_browser.py --evaluations".split(),
         map(str, evaluations),
+        ["--api-models", str(study / "evaluation/api/large")],
         ["--shards", *map(str, shards)],
         ["--yardsticks", str(study / "evaluation/yardsticks.csv")],
         ["--tokenizer", str(study / "base_model/tokenizer.json")],

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from checkout import ROOT
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
+# For people to look at; git does not see them, and continuous integration keeps them.
+SCREENSHOTS = ROOT / "results/screenshots"
 SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1440, "height": 900}}
 BASE, TRAINED = (f"evaluation/seed0/iteration{k}/held_out/3" for k in (0, 2))
 HOSTILE = "training/seed0/iteration2/shard0/4"
@@ -21,6 +24,7 @@ VIEWS = {
     "compare": f"#/compare?a={BASE}&b={TRAINED}",
 }
 Open = Callable[..., Page]
+expect.set_options(timeout=20_000)  # the other tests may want the machine's cores, too
 
 
 @contextmanager
@@ -64,6 +68,14 @@ def watched_pages(chromium: Browser) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert problems == []
+
+
+def sums(page: Page | FrameLocator) -> dict[str, str]:
+    """What the list says its episodes amount to, by the words before each number."""
+    told = page.locator(".summary span").evaluate_all(
+        "all => all.slice(1).map(one => [one.firstChild.data.trim(), one.children[0].innerText])"
+    )
+    return dict(told)
 
 
 def listed(page: Page) -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from browsable import COMPETITIONS, program
-from browsing import BASE, TRAINED, Open, listed
+from browsing import BASE, TRAINED, Open, listed, sums
 from playwright.sync_api import Page, expect
+from scipy.stats import trim_mean
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -37,17 +38,42 @@ def test_means_are_those_of_the_scores(opened: Open, page_folder: Path) -> None:
     scores = pd.concat(map(pd.read_csv, files))
     page = opened(page_folder, "#/episodes?source=evaluation&policy=trained")
     assert listed(page) == len(scores)
-    mean = page.locator(".summary b").nth(1).inner_text()
-    assert mean == f"{scores['score'].mean():.3f}"
-    valid = page.locator(".summary b").nth(3).inner_text()
-    assert valid == f"{scores['valid_submissions'].sum() / scores['executions'].sum():.0%}".replace(
-        "%", " %"
+    told = sums(page)
+    assert told["mean score"] == f"{scores['score'].mean():.3f}"
+    assert told["IQM"] == f"{interquartile_mean(scores):.3f}"
+    valid = scores["valid_submissions"].sum() / scores["executions"].sum()
+    assert told["valid programs"] == f"{valid:.0%}".replace("%", " %")
+
+
+def interquartile_mean(scores: pd.DataFrame) -> float:
+    return float(trim_mean(scores.groupby(["seed", "competition"])["score"].mean(), 0.25))
+
+
+def test_the_overview_has_the_headline_and_what_each_competition_gained(
+    opened: Open, page_folder: Path
+) -> None:
+    base, trained = (
+        pd.concat(
+            map(pd.read_csv, page_folder.parent.glob(f"evaluation/*/iteration{k}/*/scores.csv"))
+        )
+        for k in (0, 2)
     )
+    gained = {"held out (3), IQM": interquartile_mean(trained) - interquartile_mean(base)}
+    means = trained.groupby("competition")["score"].mean()
+    gained |= (means - base.groupby("competition")["score"].mean()).to_dict()
+    page = opened(page_folder)
+    for title, gain in gained.items():
+        row = page.locator("#overview tbody tr", has=page.get_by_role("rowheader", name=title))
+        expect(row.locator(".of-gain")).to_have_text(f"{gain:+.2f}")
+    row.locator(".of-gain a").click()
+    expect(page.locator("body")).to_have_attribute("data-view", "episodes")
+    assert hash_of(page).endswith(f"competition={title}&sort=-gain")
+    assert sums(page)["over the base"] == f"{gain:+.3f}"
 
 
 def test_filters_combine_count_and_can_be_dropped(opened: Open, page_folder: Path) -> None:
     page = opened(page_folder, "#/episodes")
-    assert listed(page) == 39
+    assert listed(page) == 45
     page.get_by_label("base 16", exact=True).check()
     expect(page.locator(".summary b").first).to_have_text("16")
     page.locator('[data-choice="outcome=crashed"]').check()
@@ -64,7 +90,7 @@ def test_filters_combine_count_and_can_be_dropped(opened: Open, page_folder: Pat
     page.go_back()
     expect(page.locator(".summary b").first).to_have_text("4")
     page.get_by_role("link", name="Clear all").click()
-    expect(page.locator(".summary b").first).to_have_text("39")
+    expect(page.locator(".summary b").first).to_have_text("45")
 
 
 @pytest.mark.parametrize(
@@ -74,11 +100,12 @@ def test_filters_combine_count_and_can_be_dropped(opened: Open, page_folder: Pat
         ("policy=base,trained&source=training", 9),
         ("flag=any", 1),
         ("flag=network", 1),
-        ("flag=none", 32),
+        ("flag=none", 38),
         ("valid=none", 0),
-        ("stop=max_turns&competition=wine-macro-f1-unit-errors", 8),
+        ("stop=max_turns&competition=wine-macro-f1-unit-errors", 10),
         ("score=0.5..", 12),
-        ("score=..0.2&iteration=0", 4),
+        ("score=..0.2&iteration=0", 6),
+        ("source=yardsticks&policy=large", 6),
         ("text=trained%203", 2),
         ("text=no%20such%20words", 0),
         ("seed=1&iteration=2", 6),
@@ -105,6 +132,14 @@ def test_the_list_is_sorted_by_its_heads(opened: Open, page_folder: Path) -> Non
     expect(page.locator("th.score")).to_have_attribute("aria-sort", "ascending")
     assert scores() == sorted(scores())
     assert hash_of(page).endswith("sort=score")
+
+
+def test_what_a_model_behind_an_api_played_is_read_like_any_other(
+    opened: Open, page_folder: Path
+) -> None:
+    page = opened(page_folder, "#/episode/evaluation/api/large/3")
+    expect(page.locator("#episode .turn")).to_have_count(2)
+    expect(page.locator("#episode")).to_contain_text("model = 'large 3'")
 
 
 def test_an_episode_is_read_turn_by_turn(opened: Open, page_folder: Path) -> None:
@@ -191,7 +226,7 @@ def test_the_keyboard_alone_is_enough(opened: Open, page_folder: Path) -> None:
     press("Enter")
     expect(page.locator("#episode h1")).to_have_text(COMPETITIONS[1])
     press("ArrowDown")
-    expect(page.locator("#episode .steps")).to_contain_text("4 of 39")
+    expect(page.locator("#episode .steps")).to_contain_text("4 of 45")
     press("ArrowRight")
     press("ArrowRight")
     expect(page.locator("#episode .turn.current h2")).to_have_text("Turn 2")

@@ -56,6 +56,7 @@ function policyName(policy, iteration) {
 
 /** The numbers that stand for a set of episodes, here and in every table that links to it. */
 function summarise(rows) {
+  const alike = ofOnePolicy(rows);
   let valid = 0;
   let executions = 0;
   for (const row of rows) {
@@ -65,6 +66,8 @@ function summarise(rows) {
   return {
     episodes: rows.length,
     score: mean("score", rows),
+    iqm: alike ? interquartileMean(rows) : null,
+    gain: alike ? mean("gain", rows) : null,
     scored: rows.filter((row) => facts.score[row] !== null).length,
     feedback: mean("feedback_score", rows),
     valid: executions ? valid / executions : null,
@@ -73,5 +76,22 @@ function summarise(rows) {
 
 function mean(column, rows) {
   const values = rows.map((row) => facts[column][row]).filter((value) => value !== null);
-  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+  return values.length ? average(values) : null;
+}
+
+function average(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Whether the episodes were played by one policy at one stage of training, in one group. */
+function ofOnePolicy(rows) {
+  return ["source", "policy", "iteration", "group"].every((key) => new Set(rows.map((row) => facts[key][row])).size === 1);
+}
+
+/** As statistics.py has it: of the means of each run and competition, without a quarter at either end. */
+function interquartileMean(rows) {
+  const cells = grouped(rows.filter((row) => facts.score[row] !== null), (row) => `${facts.seed[row]}/${facts.competition[row]}`);
+  const means = [...cells.values()].map((members) => mean("score", members)).sort((a, b) => a - b);
+  const cut = Math.floor(means.length / 4);
+  return means.length ? average(means.slice(cut, means.length - cut)) : null;
 }

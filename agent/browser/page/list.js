@@ -97,6 +97,8 @@ function summaryWords(rows) {
   const add = (name, value, more = "") => words.push(make("span", {}, ` ${name} `, make("b", {}, value), more));
   const some = sums.scored < sums.episodes ? ` of ${count(sums.scored)}` : ""; // training has none
   if (sums.score !== null) add("mean score", decimal(sums.score, 3), some);
+  if (sums.iqm !== null && sums.scored > 1) add("IQM", decimal(sums.iqm, 3));
+  if (sums.gain !== null) add("over the base", signed(sums.gain, 3));
   if (sums.feedback !== null) add("feedback", decimal(sums.feedback, 3));
   if (sums.valid !== null) add("valid programs", percent(sums.valid));
   return words;

@@ -52,21 +52,47 @@ function grouped(rows, key) {
 function scoreTable(columns) {
   const groups = [...new Set(columns.flatMap((column) => column.rows.map((row) => facts.group[row])))].sort();
   const bodies = groups.map((group) => groupBody(group, columns));
-  return tableFigure("Scores", "Mean score on the final half, share of valid programs, and episodes. The plain mean: intervals and interquartile means are in the report.", columns, bodies, "Competition");
+  const heads = [...columns];
+  if (trainedAndBase(columns)) heads.splice(gainPlace(columns), 0, { title: "gain over base", policy: "gain" });
+  return tableFigure("Scores", "Score on the final half, share of valid programs, and episodes. IQM: without the lowest and the highest quarter of the means of runs and competitions, as the report's headline; its intervals are in the report.", heads, bodies, "Competition");
+}
+
+/** The gain stands behind the agents, before the yardsticks. */
+function gainPlace(columns) {
+  return columns.filter(({ source }) => source === "evaluation").length;
+}
+
+/** The final policy and what it was trained from, where a study has both. */
+function trainedAndBase(columns) {
+  const trained = columns.filter(({ source, policy }) => source === "evaluation" && policy === "trained").at(-1);
+  const base = columns.find(({ source, policy }) => source === "evaluation" && policy === "base");
+  return trained && base ? [trained, base] : null;
 }
 
 function groupBody(group, columns) {
-  const inGroup = columns.map((column) => column.rows.filter((row) => facts.group[row] === group));
-  const names = [...new Set(inGroup.flat().map((row) => facts.competition[row]))].sort();
-  const line = (title, facets, ofName) => {
-    const cells = columns.map((column, at) => {
-      const rows = ofName === null ? inGroup[at] : inGroup[at].filter((row) => facts.competition[row] === ofName);
-      return scoreCell(rows, { ...column.facets, ...facets }, column.policy, "score");
-    });
-    return make("tr", { class: ofName === null ? "total" : null }, make("th", { scope: "row" }, title), cells);
+  const inGroup = new Map(columns.map((column) => [column, column.rows.filter((row) => facts.group[row] === group)]));
+  const names = [...new Set([...inGroup.values()].flat().map((row) => facts.competition[row]))].sort();
+  const pair = trainedAndBase(columns);
+  const line = (title, facets, rowsOf, quantity, kind) => {
+    const cells = columns.map((column) => scoreCell(rowsOf(column), { ...column.facets, ...facets }, column.policy, quantity));
+    if (pair) cells.splice(gainPlace(columns), 0, gainCellOf(...pair.map(rowsOf), { ...pair[0].facets, ...facets }, quantity));
+    return make("tr", { class: kind }, make("th", { scope: "row" }, title), cells);
   };
-  const total = line(`all ${label(group)} (${names.length})`, { group: [group] }, null);
-  return make("tbody", {}, total, names.map((name) => line(name, { group: [group], competition: [name] }, name)));
+  const whole = (column) => inGroup.get(column);
+  const totals = [["IQM", "iqm"], ["mean", "score"]].map(([words, quantity]) => line(`${label(group)} (${names.length}), ${words}`, { group: [group] }, whole, quantity, "total"));
+  return make("tbody", {}, totals, names.map((name) => {
+    const ofName = (column) => whole(column).filter((row) => facts.competition[row] === name);
+    return line(name, { group: [group], competition: [name] }, ofName, "score", null);
+  }));
+}
+
+/** What the trained policy is ahead of its base by, and its episodes, those that gained most first. */
+function gainCellOf(trained, base, facets, quantity) {
+  if (!trained.length || !base.length) return make("td", {}, MISSING);
+  const gain = summarise(trained)[quantity] - summarise(base)[quantity];
+  const words = `gain ${signed(gain)}, ${plural(trained.length, "episode")}`;
+  const number = make("b", { class: gain < 0 ? "loss" : null }, signed(gain));
+  return make("td", { class: "of-gain" }, make("a", { href: listAddress(facets, { sort: "-gain" }), "aria-label": words, class: "cell" }, number));
 }
 
 function scoreCell(rows, facets, policy, quantity) {
