@@ -2,26 +2,37 @@
 
 import fcntl
 import getpass
+import math
 import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import tyro
 
+from agent.core.commands import output_of
 from agent.core.errors import one_line_errors
+from agent.core.settings import read_config
 from agent.sandbox.runner import ProgramLimits, WarmRunner
 
 # Sets of nodes that are alike: partition, a * after the default, state, longest time, ...
 SINFO = ["sinfo", "--noheader", "--format=%R|%P|%a|%l|%D|%c|%m|%G"]
 PROBED_SECONDS = 60  # that a node is waited for
+PROFILE = "slurm/config.yaml"
+CONNECTED_SECONDS = 5  # that a host is waited for
+HOSTS = ("www.kaggle.com", "huggingface.co")  # of competitions, and of models and DSBench's archive
 LOCK = Path(".snakemake/check.lock")
 SCRATCH = ("TMPDIR", "SCRATCH", "LOCAL_SCRATCH", "SLURM_TMPDIR", "/tmp", "/scratch", "/local")
 
@@ -39,22 +50,21 @@ class Partition:
 
 
 def main(node: bool = False) -> None:
-    """Look at the cluster from a login node, and at one of its nodes through a short job.
+    """Look at the cluster from a login node, and at a node of each partition through short jobs.
 
     Args:
-        node: look at this machine only, as the job does.
+        node: look at this machine only, as these jobs do.
     """
     if node:
         report(node_facts())
         return
     if not shutil.which("sinfo"):
         raise RuntimeError("no SLURM here (no sinfo): run this on a login node of the cluster")
-    settings = read_settings(_output(["scontrol", "show", "config"]))
-    partitions = read_partitions(_output(SINFO))
+    settings = read_settings(output_of(["scontrol", "show", "config"]))
+    partitions = read_partitions(output_of(SINFO))
     accounts = read_accounts()
     report(cluster_facts(settings, partitions, accounts))
-    print("\none node:", flush=True)
-    probe_node()
+    probe_nodes(read_config(PROFILE), partitions, accounts)
     print(
         "\nfor the first part of slurm/config.yaml, without the partitions that are not for you:\n"
     )
@@ -153,10 +163,7 @@ def read_accounts() -> list[str]:
 def proposal(partitions: list[Partition], accounts: list[str]) -> str:
     """The keys of the profile's first part, all of them whole."""
     lines = ["partitions:", *(f"  {part.name}: {{{limits(part)}}}" for part in partitions)]
-    lines += ["resources:", "  place: 1"]
-    lines += [f"  mem_mb: {max(part.memory_mb for part in partitions)}"]
-    times = [part.minutes for part in partitions if part.minutes is not None]
-    lines += [f"  runtime: {max(times)}"] if len(times) == len(partitions) else []
+    lines += ["resources:", "  place: 1", *caps(partitions)]
     lines += ["default-resources:", "  place: 1", "  nodes: 1"]
     lines += ["""  slurm_extra: "'--signal=URG@120'\""""]
     lines += [f"  slurm_account: {accounts[0]}"] if accounts else []
@@ -165,6 +172,26 @@ def proposal(partitions: list[Partition], accounts: list[str]) -> str:
         if len(part.types) > 1:
             lines += [f"# {part.name} has {', '.join(part.types)}: see gpu_model there"]
     return "\n".join(lines)
+
+
+def caps(partitions: list[Partition]) -> Iterator[str]:
+    """The most that a job may ask for, with a GPU and without: what fits into one partition.
+
+    The longest time of one with the memory of another would be more than any of them has.
+    """
+    with_gpus = [part for part in partitions if part.gpus]
+    without = [part for part in partitions if not part.gpus]
+    for kind, found in (("cpu", without or partitions), ("gpu", with_gpus)):
+        if found:
+            largest = max(found, key=_room)
+            yield f"  {kind}_mem_mb: {largest.memory_mb} # of {largest.name}"
+            if largest.minutes is not None:
+                yield f"  {kind}_runtime: {largest.minutes}"
+
+
+def _room(partition: Partition) -> tuple[float, ...]:
+    minutes = math.inf if partition.minutes is None else partition.minutes
+    return partition.gpus, minutes * partition.memory_mb, partition.memory_mb
 
 
 def limits(partition: Partition) -> str:
@@ -177,16 +204,40 @@ def limits(partition: Partition) -> str:
     return ", ".join(f"{name}: {value}" for name, value in found.items() if value)
 
 
-def probe_node() -> None:
-    """Look at a node of the default partition, while a lock is held here that it should see."""
-    command = ["srun", f"--immediate={PROBED_SECONDS}", "--ntasks=1", "--mem=1000", "--time=5"]
+def probe_nodes(
+    profile: Mapping[str, Any], partitions: list[Partition], accounts: list[str]
+) -> None:
+    """Look at a node of each partition at once, while a lock is held here that they should see."""
+    commands = probes(profile, partitions, accounts)
     LOCK.parent.mkdir(exist_ok=True)
-    with LOCK.open("a+") as lock:
+    with LOCK.open("a+") as lock, ThreadPoolExecutor() as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run([*command, sys.executable, __file__, "--node"], check=False)
+        for name, done in zip(commands, pool.map(_look, commands.values()), strict=True):
+            print(f"\na node of partition {name}:\n{done.stdout}".rstrip(), flush=True)
+            if done.returncode:
+                print(f"  no answer: {' '.join(done.stderr.split())}")
+                print(f"  if none was free try again, or by hand: {' '.join(commands[name])} ...")
     LOCK.unlink()
-    if done.returncode:
-        print(f"  no answer: try again when a node is free, or by hand: {' '.join(command)} ...")
+
+
+def _look(command: list[str]) -> subprocess.CompletedProcess[str]:
+    look = [*command, sys.executable, __file__, "--node"]
+    return subprocess.run(look, capture_output=True, text=True, check=False)
+
+
+def probes(
+    profile: Mapping[str, Any], partitions: list[Partition], accounts: list[str]
+) -> dict[str, list[str]]:
+    """The srun of each partition: of the profile's, if it names any, with the profile's account."""
+    account = profile["default-resources"].get("slurm_account") or next(iter(accounts), "")
+    common = ["srun", f"--immediate={PROBED_SECONDS}", "--ntasks=1", "--mem=1000", "--time=5"]
+    common += [f"--account={account}"] if account else []
+    found = {}
+    for part in partitions:
+        if part.name in profile["partitions"] or not profile["partitions"]:
+            a_gpu = ["--gres=gpu:1"] if part.gpus else []
+            found[part.name] = [*common, f"--partition={part.name}", *a_gpu]
+    return found
 
 
 def node_facts() -> Iterator[tuple[str, str]]:
@@ -198,6 +249,7 @@ def node_facts() -> Iterator[tuple[str, str]]:
         if Path(place).is_dir() and os.access(place, os.W_OK):
             yield "scratch", f"{place}, {shutil.disk_usage(place).free // 10**9} GB free"
     yield "locks between machines", seen_lock()
+    yield "internet", ", ".join(f"{host} {reached(host)}" for host in HOSTS)
 
 
 def sandbox_tier() -> str:
@@ -213,8 +265,20 @@ def sandbox_tier() -> str:
 def first_line(*commands: list[str]) -> str:
     for command in commands:
         if shutil.which(command[0]):
-            return (_output(command).splitlines() or ["none"])[0]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            return (done.stdout + done.stderr).strip().partition("\n")[0] or "none"
     return "none"
+
+
+def reached(host: str) -> str:
+    """Whether a node can fetch from a host; a proxy answers for what is behind it."""
+    proxy = urlsplit(getproxies().get("https", ""))
+    place = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, 443)
+    try:
+        socket.create_connection(place, timeout=CONNECTED_SECONDS).close()
+    except OSError:
+        return "no"
+    return "through the proxy" if proxy.hostname else "yes"
 
 
 def seen_lock() -> str:
@@ -229,10 +293,6 @@ def seen_lock() -> str:
         except OSError as refused:
             return f"no ({refused})"
     return "no"
-
-
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import tyro
 
+from agent.core.commands import output_of
 from agent.core.errors import one_line_errors
 
 CONTROLLER = Path(".snakemake/controller.lock")  # both as in workflow/rules/running.smk
@@ -41,10 +42,10 @@ def main(options: tyro.conf.Positional[tuple[str, ...]]) -> None:
     for more in (["--unlock"], ["--rerun-incomplete"]):
         command = ["snakemake", *options, *more]
         print(" ".join(command), flush=True)
-        if "--unlock" in more:
-            subprocess.run(command, check=True)
-        else:
+        if "--unlock" not in more:
             os.execvp(command[0], command)
+        elif wrong := subprocess.run(command, check=False).returncode:
+            sys.exit(wrong)  # it has said why
 
 
 def refuse_if_working() -> None:
@@ -70,7 +71,7 @@ def cancel_jobs() -> None:
                 "administrators, and try again when squeue no longer shows them"
             )
         print(f"waiting for the end of SLURM jobs {', '.join(left)}", flush=True)
-        subprocess.run(["scancel", *left], check=True)
+        subprocess.run(["scancel", *left], check=False)  # some may just have ended
         time.sleep(3)
 
 
@@ -79,8 +80,7 @@ def jobs() -> dict[str, str]:
     if not shutil.which("squeue"):
         return {}
     command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%j|%Z"]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    rows = [line.split("|", 2) for line in listed.splitlines()]
+    rows = [line.split("|", 2) for line in output_of(command).splitlines()]
     own = str(os.environ.get("SLURM_JOB_ID"))
     return {
         number: name

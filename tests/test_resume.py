@@ -88,3 +88,10 @@ def test_a_finished_study_is_resumed_without_work(folder: Path) -> None:
         done = run(folder, "python", "scripts/resume.py", "--", *options)
         assert done.returncode == 0 and "waiting" not in done.stdout, done.stderr
     assert "Nothing to be done" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["demo", "resume"])
+def test_a_study_that_make_starts_may_fetch_a_model(folder: Path, target: str) -> None:
+    """sbatch hands its environment on to the jobs."""
+    told = run(folder, "make", "--dry-run", target, "PROFILE=slurm").stdout
+    assert "OMP_NUM_THREADS=1" in told and "HF_HUB_OFFLINE" not in told

@@ -1,27 +1,30 @@
-"""The SLURM profile, what rules ask for, and what is read off a cluster; without any SLURM."""
+"""The SLURM profile, and what rules ask for; without any SLURM."""
 
+import logging
 import re
 import runpy
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from checkout import ROOT, SMOKE, copy_repository, run
+from fingerprint import imported_files
 from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+)
+from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 GENERIC = {"gpu", "mem_mb", "runtime", "disk_mb", "cores_of_study", "_cores", "_nodes", "tmpdir"}
 CLUSTER = runpy.run_path(str(ROOT / "scripts/check_cluster.py"))
-# What sinfo prints for a cluster with two kinds of node in one partition.
-SINFO = """\
-debug|debug|up|30:00|2|32|64000|(null)
-gpu|gpu|up|2-00:00:00|8|64|512000|gpu:a100:4(S:0-1)
-gpu|gpu|up|2-00:00:00|2|96+|1024000+|gpu:h100:8,shard:64
-old|old|down|1:00:00|1|8|16000|gpu:2
-long|long*|up|infinite|40|48|192000|(null)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +60,30 @@ def test_no_rule_knows_a_scheduler(rules: Any) -> None:
         assert set(rule.resources) <= GENERIC, name
 
 
-def test_what_needs_the_internet_or_does_nothing_is_local(rules: Any) -> None:
+def test_what_takes_no_time_or_fetches_what_all_share_is_local(rules: Any) -> None:
     _, local = rules
     targets = {"all", "baseline", "training", "containers"}
-    assert local == targets | {"mle_dojo_checkout", "publish_metrics"}
+    notes = {"note_conditions", "note_api_conditions"}
+    assert local == targets | notes | {"fetch_model", "mle_dojo_checkout", "publish_metrics"}
+
+
+def test_the_readme_names_the_jobs_that_need_the_internet_on_a_node(rules: Any) -> None:
+    """Those whose code can fetch something, or build an image; a server's clients ask localhost."""
+    named, local = rules
+    fetch = re.compile(r"^ *(import|from) (urllib\.request|huggingface_hub)\b", re.MULTILINE)
+    clients = {"vllm_server.py", "vllm_running.py", "vllm_requests.py"}
+    online = {"build_container"}
+    for name, rule in named.items():
+        found = re.search(r"scripts/(\w+)\.py", rule.shellcmd or "")
+        modules = imported_files(ROOT / f"scripts/{found[1]}.py") if found else set()
+        if any(fetch.search(file.read_text()) for file in modules if file.name not in clients):
+            online.add(name)
+    # These import what fetches a base model, which fetch_model has done for them.
+    online -= {"base_model", "generate_trajectories", "evaluate", "train_rl"}
+    assert {"prepare_mle_dojo_competition", "evaluate_api_model"} <= online
+    text = (ROOT / "slurm/README.md").read_text().partition("need the internet\n")[2]
+    listed = set(re.findall(r"`(\w+)`", text.partition("\n## ")[0])) & set(named)
+    assert listed - local == online - local
 
 
 def test_groups_are_of_rules_that_exist_and_have_one_place(rules: Any) -> None:
@@ -78,6 +101,10 @@ def test_the_plugins_defects_are_worked_around() -> None:
         "*.smk"
     ):  # it would be tried again in its allocation
         assert "retries" not in file.read_text()
+
+
+def test_containers_are_given_the_driver_of_the_gpus() -> None:
+    assert "--nv" in PROFILE["apptainer-args"].split()
 
 
 @pytest.mark.parametrize("config", ["config/config.yaml", SMOKE, "config/qwen7b.yaml"])
@@ -122,43 +149,62 @@ def test_a_script_starts_a_part_of_the_study(
     assert int(counts.get("train_rl", 0)) == trained
 
 
-def test_partitions_are_read_with_their_largest_node() -> None:
-    long, debug, gpu = CLUSTER["read_partitions"](SINFO)
-    assert (long.name, long.default, long.minutes, long.gpus) == ("long", True, None, 0)
-    assert (debug.minutes, debug.nodes, debug.memory_mb) == (30, 2, 64000)
-    assert (gpu.minutes, gpu.nodes, gpu.processors, gpu.memory_mb) == (2880, 10, 96, 1024000)
-    assert (gpu.gpus, gpu.types) == (8, ("a100", "h100"))
-
-
-def test_what_is_proposed_is_the_first_part_of_the_profile() -> None:
-    text = CLUSTER["proposal"](CLUSTER["read_partitions"](SINFO), ["mine", "ours"])
-    proposed = yaml.safe_load(text)
-    assert proposed["partitions"]["gpu"] == {
-        "max_runtime": 2880,
-        "max_mem_mb": 1024000,
-        "max_threads": 96,
-        "max_gpu": 8,
-    }
-    assert proposed["resources"] == {"place": 1, "mem_mb": 1024000}  # one has no time limit
-    shipped = {key: PROFILE[key] for key in proposed}
-    assert shipped["default-resources"] | {"slurm_account": "mine"} == proposed["default-resources"]
-    assert "# gpu has a100, h100: see gpu_model there" in text and "# or ours" in text
-
-
 @pytest.mark.parametrize(
-    ("limit", "minutes"),
+    ("config", "most", "programs"),
     [
-        ("infinite", None),
-        ("30:00", 30),
-        ("1:00:00", 60),
-        ("2-00:00:00", 2880),
-        ("1-12:30:00", 2190),
+        ("config/config.yaml", {}, {2, 3}),  # one more than threads
+        ("config/config.yaml", {"mem_mb": 8000}, {1}),
+        ("config/qwen7b.yaml", {}, {4}),
     ],
 )
-def test_slurms_times_are_minutes(limit: str, minutes: int | None) -> None:
-    assert CLUSTER["read_minutes"](limit) == minutes
+def test_programs_that_run_at_once_are_as_many_as_memory_holds(
+    config: str, most: dict[str, int], programs: set[int]
+) -> None:
+    """With one share for the job itself."""
+    sandbox = yaml.safe_load((ROOT / config).read_text())["sandbox"]
+    each = sandbox["memory_mb"] + sandbox["scratch_mb"]
+    play = [job for job in one_job_of_each_rule(config, most) if "--workers" in job.rule.shellcmd]
+    assert {job.params.workers for job in play} == programs
+    for job in play:
+        assert job.params.workers <= job.threads + 1
+        assert most or (job.params.workers + 1) * each <= job.resources.mem_mb
 
 
-@pytest.mark.parametrize(("age", "word"), [("300 sec", "enough"), ("2 sec", "lost"), ("", "lost")])
-def test_a_cluster_that_forgets_jobs_at_once_is_reported(age: str, word: str) -> None:
-    assert word in CLUSTER["remembered"](age)
+# One has the longest time, one the most memory, one the GPUs of nodes of neither.
+SITE = """\
+cpu|cpu*|up|4-00:00:00|20|64|100000|(null)
+large|large|up|2-00:00:00|4|64|400000|(null)
+old|old|up|7-00:00:00|8|8|500000|gpu:2
+gpu|gpu|up|1-00:00:00|4|64|300000|gpu:8
+"""
+
+
+def test_whatever_attempt_it_is_a_job_fits_a_partition_for_such_jobs(tmp_path: Path) -> None:
+    """As the plugin chooses it; one that fits none would go to the cluster's default partition."""
+    profile = tmp_path / "config.yaml"
+    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](SITE), []))
+    caps = yaml.safe_load(profile.read_text())["resources"]
+    chosen: dict[str, set[str | None]] = {}
+    for job in one_job_of_each_rule("config/qwen7b.yaml", caps):
+        for job.attempt in (1, 2, 3):
+            best = get_best_partition(read_partition_file(profile), job, logging.getLogger())
+            chosen.setdefault(job.rule.name, set()).add(best)
+    for name in ("base_model", "generate_trajectories", "train_rl", "evaluate"):
+        assert chosen.pop(name) == {"gpu"}, name
+    assert len(chosen) > 15 and chosen["evaluate_yardsticks"] == {"large"}
+    assert all(found <= {"cpu", "large"} for found in chosen.values()), chosen
+
+
+def one_job_of_each_rule(config: str, caps: dict[str, int] | None = None) -> list[Any]:
+    """Those of a study that are sent."""
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
+        workflow = api.workflow(
+            ResourceSettings(cores=1_000, resources=caps or {}),
+            ConfigSettings(configfiles=[ROOT / config]),
+            snakefile=ROOT / "Snakefile",
+        )
+        with redirect_stdout(StringIO()):  # the graph itself; it is made on the way
+            workflow.dag(DAGSettings()).printrulegraph()
+        local = workflow._workflow._localrules
+        jobs = {job.rule.name: job for job in workflow._workflow.dag.jobs}
+        return [job for name, job in jobs.items() if name not in local and not job.is_norun]

@@ -251,6 +251,7 @@ PERSISTENCE = (
         "server_that_goes_on",
         "remembered",
         """
+        import errno
         import os
         import socket
         import time
@@ -258,8 +259,8 @@ PERSISTENCE = (
         server = socket.socket(socket.AF_UNIX)
         try:
             server.bind("\\0{token}")
-        except OSError:
-            print("PWNED")
+        except OSError as refused:
+            print("PWNED" if refused.errno == errno.EADDRINUSE else refused)
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:

@@ -24,7 +24,7 @@ def report() -> str:
 def site_values(report: str) -> str:
     """As printed for the profile, but one partition is left to jobs without GPU."""
     values = proposed(report)
-    assert "standard: {max_runtime: 120, max_mem_mb: 32000, max_threads: 8, max_gpu: 2}" in values
+    assert "standard: {max_runtime: 120, max_mem_mb: 64000, max_threads: 8, max_gpu: 2}" in values
     return values.replace("max_threads: 8, max_gpu: 2}", "max_threads: 8}", 1)
 
 

@@ -43,7 +43,9 @@ def jobs(folder: Path, what: str = "") -> list[Job]:
     columns = (
         "JobID,JobName,Comment,State,Partition,AllocTRES,TimelimitRaw,Submit,Start,End,WorkDir"
     )
-    command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={columns}"]
+    # Without a beginning sacct leaves out what ended before midnight.
+    when = ["--starttime=now-1days", "--endtime=now"]
+    command = ["sacct", *when, "--allocations", "--noheader", "--parsable2", f"--format={columns}"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = [line.split("|") for line in listed.splitlines()]
     mine = [row for row in rows if Path(row[10]) == folder and row[2].startswith(what)]

@@ -64,7 +64,7 @@ LogFile=/var/log/slurm/slurmdbd.log
 PidFile=/run/slurmdbd.pid
 END
     chmod 600 /etc/slurm/slurmdbd.conf
-    # Eight processors and 32 GB are claimed, whatever there is: jobs of this test are small.
+    # Eight processors and 64 GB are claimed, whatever there is: jobs of this test are small.
     cat >/etc/slurm/slurm.conf <<'END'
 ClusterName=test
 SlurmctldHost=node(127.0.0.1)
@@ -95,7 +95,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,sched_min
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 GresTypes=gpu
-NodeName=node NodeAddr=127.0.0.1 CPUs=8 RealMemory=32000 Gres=gpu:fake:2
+NodeName=node NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:fake:2
 PartitionName=standard Nodes=node Default=YES MaxTime=120
 PartitionName=accelerated Nodes=node MaxTime=120
 END
