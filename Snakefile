@@ -9,13 +9,23 @@ configfile: "config/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    if any(job.rule.name.endswith(PLAYERS) for job in workflow.dag.needrun_jobs()):
+        check_vllm()
+
+
 include: "workflow/rules/running.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/containers.smk"
 include: "workflow/rules/competitions.smk"
 include: "workflow/rules/mle_dojo.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/training_inputs.smk"
 include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation_inputs.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/variants.smk"

@@ -88,10 +88,22 @@ def test_the_schema_is_one_and_describes_every_key_strictly() -> None:
             assert all(value.get("description") for value in part["properties"].values())
 
 
-def test_the_ablations_change_the_embedded_study_and_can_be_run() -> None:
-    config = read("config/config.yaml")
-    for name, value in read("config/ablations.yaml").items():
+def embedded(path: str) -> Config:
+    """The embedded study, changed by a file that names variants of it."""
+    config: Config = read("config/config.yaml")
+    for name, value in read(path).items():
         config[name] = config[name] | value if isinstance(value, dict) else value
+    return config
+
+
+def test_the_algorithms_variants_can_be_run_and_set_what_the_study_does_not() -> None:
+    config = embedded("config/algorithms.yaml")
+    assert find_problem(config) is None
+    assert all(changes(own, config) for own in variants(config).values())
+
+
+def test_the_ablations_change_the_embedded_study_and_can_be_run() -> None:
+    config = embedded("config/ablations.yaml")
     assert find_problem(config) is None
     made = variants(config)
     assert len(made) == 5
@@ -162,7 +174,26 @@ def test_a_number_that_yaml_reads_as_text_is_rejected_with_the_remedy(key: str) 
     assert key in found and "like 1.0e-6" in found
 
 
+def test_a_job_that_runs_programs_has_memory_for_one() -> None:
+    told = problem(with_value("sandbox.memory_mb", 6000))
+    assert told.startswith(f"{SMOKE}: resources.rollouts.mem_mb: 10000 does not hold a program")
+    assert told.endswith("give 12512 or more, or lower those")
+
+
+def test_a_vllm_server_is_a_jobs_own_or_a_running_one() -> None:
+    running = {"url": "http://gpu-node:8000", "api_key": "MY_KEY", "wait_seconds": 1}
+    assert find_problem(with_value("vllm", running)) is None
+    for wrong, told in (
+        (running | {"url": "gpu-node:8000"}, "vllm.url: 'gpu-node:8000' does not match"),
+        (running | {"python": "python"}, "vllm.python: unknown key; known are url, api_key, wait"),
+        ({"python": "python"}, "vllm: 'tensor_parallel' is a required property"),
+    ):
+        assert told in problem(with_value("vllm", wrong))
+
+
 REVISION = "0123456789" * 4
+API_MODEL = {"name": "large", "url": "http://localhost:8000/v1", "model": "m", "key_variable": None}
+API_MODEL |= {"token_budget": 1, "options": {}, "agent": "ours"}
 MISTAKES: list[tuple[str, object, str, str]] = [
     ("study", "../elsewhere", "study", "does not match"),
     ("study", "competitions", "study", "should not be valid"),
@@ -172,6 +203,8 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("training.shards", 0, "training.shards", "less than the minimum of 1"),
     ("training.shards", 3, "training.episodes", "multiple of training.shards 3"),
     ("training.rft_iterations", 3, "training.rft_iterations", "more than training.iterations 2"),
+    ("training.staleness", 2, "training.staleness", "is not one of [0, 1]"),
+    ("training.staleness", 1, "update.rollout_correction", "an older policy plays"),
     ("ppo.microbatch_size", 3, "ppo.minibatch_size", "multiple of ppo.microbatch_size 3"),
     ("ppo.minibatch_size", 32, "ppo.minibatch_size", "more than training.episodes 16"),
     ("ppo.advantage", "ppo", "ppo.advantage", "is not one of ['gae', 'grpo', 'rloo'"),
@@ -185,6 +218,8 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("update.lora", {"rank": 8, "alpha": 8}, "update.lora", "'targets' is a required"),
     ("update.rollout_correction", {"level": "token"}, "update.rollout_correction", "'threshold'"),
     ("update.nodes", 3, "ppo.minibatch_size", "12, a microbatch in each of the 3 processes"),
+    ("evaluation.api_models", [API_MODEL] * 2, "evaluation.api_models", "two are called large"),
+    ("evaluation.api_models", [API_MODEL | {"agent": "aide"}], "mle_dojo", "large plays with aide"),
     ("evaluation.curve_iterations", [2], "evaluation.curve_iterations", "2 is not between"),
     ("evaluation.curve_iterations", [0], "evaluation.curve_iterations.0", "minimum of 1"),
     ("sampling.context_tokens", 800, "sampling.context_tokens", "768 of warm_start"),
@@ -198,7 +233,12 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ),
     ("episode.action_format", "xml", "episode.action_format", "not one of ['block', 'tool_call']"),
     ("episode.action_format", "tool_call", "episode.action_format", "warm start's teacher"),
-    ("sampling.context_policy", "forget", "sampling.context_policy", "['stop', 'truncate']"),
+    (
+        "sampling.context_policy",
+        "forget",
+        "sampling.context_policy",
+        "['stop', 'truncate', 'segment']",
+    ),
     ("base_model.source", "./missing", "base_model.source", "no folder ./missing"),
     ("base_model.source", "/missing", "base_model.source", "no folder /missing"),
     ("base_model.source", "Qwen/Qwen2.5-0.5B", "base_model.revision", "give the commit"),
@@ -214,10 +254,27 @@ def test_a_mistake_is_one_line_with_key_and_remedy(
     assert found.startswith(f"{SMOKE}: {place}: ") and message in found
 
 
+def test_agents_of_mle_dojo_play_with_our_engine() -> None:
+    config = with_value("evaluation.api_models", [API_MODEL | {"agent": "aide"}])
+    config["evaluation"]["scoring"] = "upstream"
+    config["environment"] = {"engine": "upstream", "scoring": "upstream"}
+    config["mle_dojo"] = read("config/qwen7b.yaml")["mle_dojo"]
+    found = problem(config)
+    assert "environment.engine: upstream confines no program, but large plays with aide" in found
+
+
 def test_a_critic_that_does_not_exist_cannot_warm_up() -> None:
     config = with_value("ppo.advantage", "reinforce_plus_plus")
     config["ppo"]["critic_warmup"] = 1
     assert "ppo.critic_warmup: 1, but ppo.advantage reinforce_plus_plus" in problem(config)
+
+
+def test_a_critic_warms_up_after_imitation() -> None:
+    config = with_value("training.iterations", 4)
+    config["training"]["rft_iterations"] = config["ppo"]["critic_warmup"] = 2
+    assert "ppo.critic_warmup: 2 counts from the first iteration and is over" in problem(config)
+    config["ppo"]["critic_warmup"] = 3
+    assert find_problem(config) is None
 
 
 @pytest.mark.parametrize("advantage", ["grpo", "rloo"])
@@ -235,8 +292,9 @@ def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:
     assert find_problem(config) is None
 
 
-def test_forgotten_turns_and_discounting_do_not_go_together() -> None:
-    config = with_value("sampling.context_policy", "truncate")
+@pytest.mark.parametrize("policy", ["truncate", "segment"])
+def test_forgotten_turns_and_discounting_do_not_go_together(policy: str) -> None:
+    config = with_value("sampling.context_policy", policy)
     assert find_problem(config) is None
     config["ppo"]["gamma"] = 0.99
     assert "ppo.gamma: 0.99 discounts what is earned after" in problem(config)

@@ -32,6 +32,7 @@ EVERYONE = set(sys.stdlib_module_names) | {"numpy", "pandas"}
 # What each part needs from outside beyond that; the longest prefix of a module's name counts.
 OUTSIDE = {
     "agent.core": {"jinja2", "pyarrow", "yaml"},
+    "agent.core.devices": {"torch"},
     "agent.core.local_model": {"torch", "transformers"},
     "agent.core.model_folder": {"huggingface_hub"},
     "agent.core.progress": {"tqdm"},
@@ -48,7 +49,7 @@ OUTSIDE = {
     "agent.sandbox": {"pyarrow", "pyseccomp", "sklearn"},  # the fork server warms the latter up
     "agent.competitions": {"scipy", "sklearn", "statsmodels"},
     "agent.wrappers": set(),
-    "agent.wrappers.mledojo_": {"mledojo"},
+    "agent.wrappers.mledojo_": {"mledojo", "yaml"},
     "agent.wrappers.vllm_": {"transformers"},
     "agent.wrappers.verl_": {"peft", "safetensors", "tensordict", "torch", "transformers", "verl"},
     "agent.training": {"safetensors", "tokenizers", "torch", "tqdm", "transformers"},

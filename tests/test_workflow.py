@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 import pandas as pd
 import pytest
+from api_provider import SAMPLE, answer, served_provider
 from checkout import (
     ROOT,
     configure,
@@ -20,6 +21,10 @@ from checkout import (
     run,
     snakemake,
 )
+
+from agent.core.actions import format_action
+from agent.core.model_folder import model_digest
+from agent.core.trajectories import read_trajectories
 
 FIGURES = (
     "plot_learning_curves",
@@ -41,6 +46,7 @@ COMPARED = {
     "write_provenance",
 }
 WRITTEN = {"build_paper_kit", "write_first_page"}
+QUOTING = WRITTEN | {"write_provenance"}  # what quotes all settings
 ANALYSIS = (
     COMPARED
     | WRITTEN
@@ -83,6 +89,8 @@ def grading(*iterations: int, seed: int = 0) -> set[str]:
 SHARDS_OF_THE_BASE = {"seed0/iteration1/shard0", "seed0/iteration1/shard1"}
 LEARNING = steps(1, 2) - SHARDS_OF_THE_BASE | {"evaluate_yardsticks"} | ANALYSIS
 PLAYING = {"base_model", "evaluate_yardsticks"} | steps(0, 1, 2) | ANALYSIS
+# Jobs that note what evaluations are played under.
+NOTING = {name.replace("grade", "note_conditions") for name in grading(0, 1, 2)}
 PREPARING = {
     f"prepare_competition/{name}"
     for name in pd.read_csv(ROOT / "config/smoke_competitions.tsv", sep="\t")["competition"]
@@ -152,8 +160,13 @@ def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
     for figure in (*FIGURES, "plot_time_split"):
         for suffix in ("pdf", "png", "svg", "txt"):
             assert (results / f"figures/{figure.removeprefix('plot_')}.{suffix}").stat().st_size
-    assert "68 episodes" in (results / "logs/build_trajectory_browser.log").read_text()
-    policies = set(pd.read_csv(results / "scores.csv")["policy"])
+    scores, turns = (pd.read_csv(results / name) for name in ("scores.csv", "turns.csv"))
+    trained_on = turns.loc[turns["source"] == "training", ["iteration", "shard", "episode"]]
+    episodes = len(scores) + len(trained_on.drop_duplicates())
+    assert f"{episodes} episodes" in (results / "logs/build_trajectory_browser.log").read_text()
+    loaded = json.loads((results / "provenance.json").read_text())["loaded"]
+    assert {"numpy", "pandas", "sklearn", "torch", "verl"} <= set(loaded)
+    policies = set(scores["policy"])
     yardsticks = {"base_best_of_n", "best_fixed_program", "dummy", "fixed_portfolio"}
     assert policies == yardsticks | {"base", "random_program", "trained"}
 
@@ -178,26 +191,39 @@ def test_the_report_is_written(report: Path) -> None:
 
 
 def test_the_report_opens_and_every_figure_and_caption_is_there(
-    report: Path, chromium: Any, tmp_path: Path
+    study: Path, report: Path, chromium: Any, tmp_path: Path
 ) -> None:
     from reporting import (
         CATEGORIES,
+        follow_number,
         list_category,
         opened_report,
         read_caption,
         see_figure,
+        see_on_a_phone,
         unpack,
     )
 
+    headline = json.loads((study / "results/smoke/headline.json").read_text())
     with opened_report(chromium, unpack(report, tmp_path)) as page:
         first = page.locator("#app").inner_text()
         box = page.get_by_role("heading", name="What the training was worth").bounding_box()
         assert box is not None and 0 <= box["y"] < 200
         assert first.index("What was trained?") < first.index("How is it run again?")
         assert "3 held-out competitions" in first.replace("\n", " ")
+        assert "The version of the code is not known" in first  # it is a copy, and no checkout
+        for policy in ("base", "trained"):
+            assert (
+                follow_number(page, f"policy={policy}")["IQM"] == f"{headline[f'iqm_{policy}']:.3f}"
+            )
+        see_on_a_phone(page)
         listed = {category: list_category(page, category) for category in CATEGORIES}
         assert listed["Episodes"] == ["trajectory browser"]
+        assert listed["Provenance"] == ["config.yaml", "provenance.json"]
         assert len(listed["Tables"]) >= 4
+        for label, told in (("headline", "episodes behind"), ("results_table", "its episodes")):
+            list_category(page, "Tables")
+            assert told in read_caption(page, label)
         figures = {name.removeprefix("plot_").replace("_", " ") for name in FIGURES}
         assert {*listed["Results"], *listed["Behaviour"]} == figures | {"time split"}
         for category in ("Results", "Behaviour"):
@@ -222,6 +248,16 @@ def test_the_paper_compiles_with_every_number_reference_and_figure(
     assert "undefined" not in log and "multiply" not in log
     assert (kit / "paper.pdf").read_bytes().startswith(b"%PDF")
     assert log.count("<use ") >= len(FIGURES)
+
+
+def test_the_paper_of_a_study_with_variants_has_their_table(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    kit = ("results/ablations/paper", "--configfile", "config/ablations.yaml")
+    done = run(folder, "snakemake", "--dry-run", "--printshellcmds", "--cores", "2", *kit)
+    assert done.returncode == 0, done.stderr
+    [command] = re.findall(r"python scripts/build_paper_kit.py .*", done.stdout)
+    assert " results/ablations/tables/variants.tex --output-dir" in command
+    assert "rule compare_variants:" in done.stdout
 
 
 def test_results_do_not_depend_on_the_number_of_cores(study: Path, tmp_path: Path) -> None:
@@ -264,12 +300,35 @@ def test_a_damaged_shard_fails_one_job_and_nothing_else_is_lost(edited: Path) ->
     assert not (results / "seed0/iteration2/checkpoint").exists()
 
 
+def test_an_older_policy_plays_while_the_newest_is_trained(edited: Path) -> None:
+    """Episodes of the second iteration need no update then, and its update corrects for it."""
+    configure(edited, "training.staleness", 1)
+    configure(edited, "update.rollout_correction", {"level": "token", "threshold": 2.0})
+    steps_of_two = edited / "results/smoke/seed0/iteration2"
+    shard, metrics = steps_of_two / "trajectories/shard0.parquet", steps_of_two / "metrics.json"
+    planned = snakemake(edited, "--dry-run", str(shard.relative_to(edited))).stdout
+    assert "rule generate_trajectories" in planned and "rule train_rl" not in planned
+    done = snakemake(edited, "--cores", "2", str(metrics.relative_to(edited)))
+    assert done.returncode == 0, done.stderr[-4000:]
+    base = model_digest(edited / "results/smoke/base_model")
+    assert {played.policy for played in read_trajectories(shard)} == {base}
+    assert 0 < json.loads(metrics.read_text())["rollout_weight_sample_size"] < 1
+
+
 def change(key: str, value: object) -> Edit:
     return lambda folder: configure(folder, key, value)
 
 
 def edit(name: str, old: str, new: str) -> Edit:
     return lambda folder: replace_in(folder, name, old, new)
+
+
+def both(one: Edit, other: Edit) -> Edit:
+    def apply(folder: Path) -> None:
+        one(folder)
+        other(folder)
+
+    return apply
 
 
 def worsen_first_entry(competition: str) -> Edit:
@@ -293,22 +352,30 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         steps(0, 1, 2, seed=1) | {"evaluate_yardsticks"} | ANALYSIS,
     ),
     "teacher": (change("teacher.mistakes", 0.1), PLAYING),
-    "episode": (change("episode.max_turns", 1), PLAYING),
+    "episode": (change("episode.max_turns", 1), PLAYING | NOTING),
     "curriculum": (
         change("training.competition_sampling", "learnability"),
         steps(2) | {"seed0/iteration2/weigh_competitions", "evaluate_yardsticks"} | ANALYSIS,
     ),
     "supervised first": (change("training.rft_iterations", 1), LEARNING),
-    "supervised never": (change("rft.learning_rate", 0.002), WRITTEN),
+    "supervised never": (change("rft.learning_rate", 0.002), QUOTING),
     "evaluation temperature": (
         change("evaluation.temperature", 0.4),
         {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}
         | {f"seed0/iteration{number}/evaluate_train" for number in (0, 2)}
+        | NOTING
         | grading(0, 1, 2)
         | {"evaluate_yardsticks"}
         | ANALYSIS - {"plot_training_metrics"},
     ),
     "resamples": (change("statistics.resamples", 300), COMPARED | WRITTEN),
+    "variants": (
+        change("variants", {"no_kl": {"ppo": {"kl_coef": 0.0}}}),
+        {f"seed0/iteration2/{job}" for job in ("shard0", "shard1", "train_rl")}
+        | {f"seed0/iteration2/{job}_held_out" for job in ("evaluate", "grade")}
+        | {"seed0/iteration1/train_rl"}
+        | QUOTING,  # and compare_variants, which has no name before it has run
+    ),
     "reward code": (
         edit("agent/training/rewards.py", "max(0.0, turn", "max(0.1, turn"),
         LEARNING,
@@ -316,12 +383,15 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "update code": (edit("agent/training/ppo.py", "if not shards", "if shards == []"), LEARNING),
     "environment code": (
         edit("agent/core/environment.py", "best_position: float = 0.0", "best_position: float = 0"),
-        PLAYING | {"collect_scores"},
+        PLAYING | NOTING | {"collect_scores"},
     ),
-    "prompts": (edit("agent/core/prompts/compact.yaml", "no submission", "nothing"), PLAYING),
+    "prompts": (
+        edit("agent/core/prompts/compact.yaml", "no submission", "nothing"),
+        PLAYING | NOTING,
+    ),
     "other prompts": (edit("agent/core/prompts/zero_shot.yaml", "the", "a"), set()),
     "plot": (
-        edit("scripts/plot_action_mix.py", "svg.name", "pdf.name"),
+        edit("scripts/plot_action_mix.py", "action_mix(table),", "action_mix(table.copy()),"),
         {"plot_action_mix", "build_paper_kit"},
     ),
     "page": (
@@ -347,6 +417,14 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         edit("agent/core/position.py", "- np.count_nonzero(better)", "- np.sum(better)"),
         JUDGED - PREPARING,
     ),
+    "held-out leaderboard and temperature": (
+        both(worsen_first_entry(HELD_OUT[0]), change("evaluation.temperature", 0.4)),
+        {f"prepare_competition/{HELD_OUT[0]}", "evaluate_yardsticks"}
+        | {name.replace("grade", "evaluate") for name in grading(0, 1, 2)}
+        | NOTING
+        | grading(0, 1, 2)
+        | ANALYSIS - {"plot_training_metrics"},
+    ),
     "training leaderboard": (
         worsen_first_entry(TRAIN[0]),
         {f"prepare_competition/{TRAIN[0]}"} | PLAYING,
@@ -359,6 +437,58 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(edited: Path, na
     apply, expected = EDITS[name]
     apply(edited)
     assert pending(edited) == expected
+
+
+ASKED, GRADED = "evaluate_api_model/large", "grade_api_model/large"
+# What an edit runs again for a model behind an API, beside what it does anyway.
+EDITS_WITH_API_MODEL = {
+    "scoring of evaluations": {GRADED},
+    "metric": {GRADED},
+    "normalisation": {GRADED},
+    "held-out leaderboard": {GRADED},
+    "evaluation temperature": {ASKED, GRADED},
+    "learning rate": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def with_api_model(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished study after a model behind an API has played, too."""
+    folder = tmp_path_factory.mktemp("api") / "study"
+    shutil.copytree(study, folder, symlinks=True)
+    with served_provider() as provider:
+        provider.replies = [(200, {}, answer(format_action("execute_code", SAMPLE)))]
+        model = {"name": "large", "url": provider.url, "model": "large-1", "key_variable": None}
+        model |= {"token_budget": 10**6, "options": {}, "agent": "ours"}
+        configure(folder, "evaluation.api_models", [model])
+        assert pending(folder) == {ASKED, GRADED} | ANALYSIS - {"plot_training_metrics"}
+        done = snakemake(folder, "--cores", "2", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def test_a_model_behind_an_api_is_in_every_table(study: Path, with_api_model: Path) -> None:
+    results = with_api_model / "results/smoke"
+    scores = pd.read_csv(results / "scores.csv").query("policy == 'large'")
+    assert len(scores) == 6 and (scores["valid_submissions"] == 2).all()
+    assert "74 episodes" in (results / "logs/build_trajectory_browser.log").read_text()
+    jobs = [
+        json.loads((folder / "results/smoke/timing/summary.json").read_text())["jobs"]
+        for folder in (study, with_api_model)
+    ]
+    assert jobs[1] == jobs[0] + 2
+    split = pd.read_csv(results / "timing/time_split.csv").query("rule == 'evaluate_api_model'")
+    assert {"generate", "execute", "grade"} <= set(split["category"])
+
+
+@pytest.mark.parametrize("name", EDITS_WITH_API_MODEL)
+def test_no_change_of_judging_asks_a_model_behind_an_api_again(
+    with_api_model: Path, tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(with_api_model, tmp_path / "edited", symlinks=True)
+    apply, expected = EDITS[name]
+    apply(folder)
+    assert pending(folder) == expected | EDITS_WITH_API_MODEL[name]
 
 
 def test_metrics_of_a_finished_study_are_published_without_running_it_again(edited: Path) -> None:

@@ -29,7 +29,7 @@ from snakemake.settings.types import (
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow/rules")]
 
-from variations import SEPARATOR  # noqa: E402
+from variations import SEPARATOR, variants  # noqa: E402
 
 from agent.evaluation.costs import (  # noqa: E402
     Job,
@@ -95,8 +95,11 @@ def _job(job: Any, config: dict[str, Any], waits_for: tuple[int, ...]) -> Job:
 
 def _units(job: Any, config: dict[str, Any]) -> float:
     """Turns at most, of all episodes that the job plays or learns from; 1 if it does neither."""
+    variant, separator, rule = job.rule.name.rpartition(SEPARATOR)
+    if variant:
+        config = variants(config)[variant + separator]
     turns = config["episode"]["max_turns"]
-    match job.rule.name.rpartition(SEPARATOR)[2]:
+    match rule:
         case "base_model":
             return turns * config["base_model"]["gate_episodes"]
         case "generate_trajectories":
@@ -104,9 +107,19 @@ def _units(job: Any, config: dict[str, Any]) -> float:
         case "evaluate" | "evaluate_api_model":
             return turns * job.params.episodes * len(job.params.names.split())
         case "train_rl":
-            return turns * config["training"]["episodes"] * config["ppo"]["epochs"]
+            return turns * _episodes_learnt(job.params.method, config)
         case _:
             return 1.0
+
+
+def _episodes_learnt(method: str, config: dict[str, Any]) -> float:
+    """Once per epoch and per model: PPO may have a critic, imitation is of few episodes."""
+    episodes, ppo, rft = config["training"]["episodes"], config["ppo"], config["rft"]
+    if method == "ppo":
+        return episodes * ppo["epochs"] * (2 if ppo["advantage"] == "gae" else 1)
+    groups = pd.read_csv(config["competitions"], sep="\t", comment="#")["group"]
+    kept = rft["best_per_competition"] * int((groups == "train").sum())
+    return min(episodes, kept) * rft["epochs"]
 
 
 def _measured(job: Any) -> dict[str, float]:

@@ -1,17 +1,21 @@
 import functools
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
 
 import pandas as pd
-from configuration import find_problem, prompts_files, with_types
+from configuration import find_missing_vllm, find_problem, prompts_files, with_types
 from fingerprint import fingerprint
 from snakemake.common import __version__ as SNAKEMAKE_VERSION
 from images import FAMILIES, digest, image_file
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 from variations import changes, variants
+from version import code_version
+
+from agent.wrappers.vllm_settings import decisive
 
 # A variant's configuration was made and checked by the study that it is a variant of.
 if "start" not in config:
@@ -44,22 +48,23 @@ MLE_DOJO = config["mle_dojo"] or dict.fromkeys(
     ("checkout", "repository", "commit", "archives", "drop_leaking_columns"), ""
 )
 GROUP_OF = COMPETITIONS.set_index("competition")["group"]
+COVERAGE = "agent/evaluation/coverage.csv"  # what intervals are worth, as measured
 # What judges submissions and is not shown to who makes them: when it changes, what was played stays
 # and is graded again.
-METRICS = "agent/competitions/metrics.py"
+SCORING = "agent/competitions/metrics.py"
 JUDGING = (
     "agent/competitions/halves.py",
-    METRICS,
+    SCORING,
     "agent/core/position.py",
     "agent/wrappers/mledojo_metrics.py",
 )
 # What makes the public files: a parameter of the jobs that play and start from them.
 PREPARATION = [
-    Path(METRICS).read_text().partition("METRICS: ")[2],
+    Path(SCORING).read_text().partition("METRICS: ")[2],
     fingerprint("prepare_competition", without=JUDGING),
     fingerprint("prepare_mle_dojo_competition", without=JUDGING) if BENCHMARK else "",
-    str(MLE_DOJO["commit"]),
-    str(MLE_DOJO["drop_leaking_columns"]),
+    str(MLE_DOJO["commit"]) if BENCHMARK else "",
+    str(MLE_DOJO["drop_leaking_columns"]) if BENCHMARK else "",
 ]
 CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 
@@ -102,13 +107,21 @@ def archive_option(wildcards):
     return f"--archive {shlex.quote(str(Path(MLE_DOJO['archives'], f'{name}.zip')))}"
 
 
-def growing(amount):
-    """Once as much at first, twice as much when tried again: what ran out may have been this."""
-    return lambda wildcards, attempt: amount * attempt
+def growing(on="cpu", **amounts):
+    """Once as much at first, twice as much when tried again: what ran out may have been this.
+
+    At most what a cluster's profile allows, in resources like `cpu_mem_mb` and `gpu_runtime`.
+    """
+
+    def growth(name, amount):
+        most = workflow.global_resources.get(f"{on}_{name}").value or math.inf
+        return lambda wildcards, attempt: min(amount * attempt, most)
+
+    return {name: growth(name, amount) for name, amount in amounts.items()}
 
 
 # Statistics, tables and figures take seconds.
-LIGHT = {"mem_mb": growing(1000), "runtime": growing(4)}
+LIGHT = growing(mem_mb=1000, runtime=4)
 
 
 def threads_of(job):
@@ -118,8 +131,19 @@ def threads_of(job):
 def asked(job):
     """What a scheduler is asked for: GPUs stay as configured, memory and minutes grow."""
     wanted = config["resources"][job]
-    grown = {name: growing(wanted[name]) for name in ("mem_mb", "runtime")}
+    most_of = "gpu" if wanted["gpu"] else "cpu"
+    grown = growing(most_of, mem_mb=wanted["mem_mb"], runtime=wanted["runtime"])
     return {"gpu": wanted["gpu"], "disk_mb": wanted["disk_mb"], **grown}
+
+
+def programs_at_once(wildcards, threads, resources):
+    """One more than threads, as while one is graded the next one runs; fewer where memory is scarce.
+
+    What one may take of it, files in memory included, is left to the job itself. Parameters that
+    are made of resources run nothing again.
+    """
+    each = config["sandbox"]["memory_mb"] + config["sandbox"]["scratch_mb"]
+    return max(1, min(threads + 1, resources.mem_mb // each - 1))
 
 
 def asked_for_update():
@@ -139,10 +163,11 @@ def launcher():
     torchrun = f"python -m torch.distributed.run --nproc-per-node {max(1, gpus)}"
     if nodes == 1:
         return f"{torchrun} --standalone"
-    # The job's shell runs on the first node, where the processes are to meet.
+    # The job's shell runs on the first node, where the processes are to meet: each job at its own port.
     each = f"--ntasks-per-node=1 --cpus-per-task={threads_of('update')}"
     each += f" --gpus-per-node={gpus}" if gpus else ""
-    meeting = "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):29400"
+    meeting = "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID "
+    meeting += "--rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 10000))"
     return f"srun --nodes={nodes} {each} {torchrun} --nnodes {nodes} {meeting}"
 
 
@@ -157,10 +182,27 @@ def sections(*keys):
     return json.dumps({key: config[key] for key in keys}, sort_keys=True)
 
 
-def settings_of_api_model(wildcards):
-    model = API_MODELS[wildcards.name]
-    keys = ("episode", "environment", "sandbox")
-    return json.dumps({"api_model": model, **{key: config[key] for key in keys}}, sort_keys=True)
+PLAYERS = ("base_model", "generate_trajectories", "evaluate")  # a variant's have its name before
+
+
+def check_vllm():
+    """End before any job when those that play would not find vLLM; in containers only they can."""
+    if not DEPLOYMENT:
+        if missing := find_missing_vllm(config, workflow.overwrite_configfiles):
+            sys.exit(f"error: {missing}")
+
+
+def settings_of_player(*keys):
+    """Parameters of a job that plays: its settings, and what of them runs it again.
+
+    The first come from a function of the input, which Snakemake does not track: where a vLLM server
+    is and how long it is waited for changes no result.
+    """
+    read = (*keys, "sampling", "episode", "environment", "sandbox", "vllm")
+    return {
+        "settings": lambda wildcards, input: sections(*read),
+        "decisive": json.dumps(decisive(json.loads(sections(*read))), sort_keys=True),
+    }
 
 
 def checkpoint(seed, iteration):
@@ -168,170 +210,6 @@ def checkpoint(seed, iteration):
     if iteration == 0:
         return f"{START}/base_model"
     return f"{STUDY}/seed{seed}/iteration{iteration}/checkpoint"
-
-
-def played_in(iteration):
-    """The study whose shards an iteration learns from; the base model plays those of the first."""
-    return START if int(iteration) == 1 else STUDY
-
-
-def shards_played(wildcards):
-    folder = f"{played_in(wildcards.iteration)}/{STEP}/trajectories".format(**wildcards)
-    return [f"{folder}/shard{shard}.parquet" for shard in SHARDS]
-
-
-def playing_model(wildcards):
-    """Who plays the shards of an iteration."""
-    return checkpoint(wildcards.seed, int(wildcards.iteration) - 1)
-
-
-def earlier_executions(wildcards):
-    """What a run has executed so far on training competitions, the base model's warm start first."""
-    first = f"{START}/base_model_executions.parquet"
-    if not config["sandbox"]["remember_programs"]:
-        return [first]
-    shards = [
-        f"{played_in(iteration)}/seed{wildcards.seed}/iteration{iteration}/executions/shard{shard}.parquet"
-        for iteration in range(1, int(wildcards.iteration))
-        for shard in SHARDS
-    ]
-    return [first, *shards]
-
-
-def is_supervised(iteration):
-    """Whether an iteration's update is rejection-sampled fine-tuning, as the first ones may be."""
-    return iteration <= config["training"]["rft_iterations"]
-
-
-def starting_model(wildcards):
-    """What an update trains when it resumes nothing: to PPO also its reference policy."""
-    started = min(int(wildcards.iteration) - 1, config["training"]["rft_iterations"])
-    return checkpoint(wildcards.seed, started)
-
-
-def previous_checkpoint(wildcards):
-    """What an update of PPO resumes: nothing if it is the first one."""
-    iteration = int(wildcards.iteration)
-    first = iteration == 1 or is_supervised(iteration - 1)
-    return [] if first else [checkpoint(wildcards.seed, iteration - 1)]
-
-
-def update_method(wildcards):
-    return "rft" if is_supervised(int(wildcards.iteration)) else "ppo"
-
-
-def update_settings(wildcards):
-    read = "rft" if is_supervised(int(wildcards.iteration)) else "rewards"
-    return sections(read, "ppo", "update")
-
-
-def previous_option(wildcards):
-    return " ".join(f"--previous {folder}" for folder in previous_checkpoint(wildcards))
-
-
-def published(seeds, iterations):
-    pattern = f"{STUDY}/wandb/seed{{seed}}/iteration{{iteration}}.json"
-    return expand(pattern, seed=seeds, iteration=iterations)
-
-
-def published_before(wildcards):
-    """W&B refuses steps that come late, so iterations are sent one after the other."""
-    iteration = int(wildcards.iteration)
-    return published(wildcards.seed, iteration - 1) if iteration > 1 else []
-
-
-def folder_of_shards(wildcards, input):
-    return Path(input.shards[0]).parent
-
-
-def is_weighed(iteration):
-    """Whether an iteration plays some competitions more than others."""
-    sampling = config["training"]["competition_sampling"]
-    return sampling == "category" or (sampling == "learnability" and iteration > 1)
-
-
-def competition_weights(wildcards):
-    """How often an iteration plays each competition; nothing where all are played equally often."""
-    weighed = is_weighed(int(wildcards.iteration))
-    return [f"{STUDY}/{STEP}/competition_weights.tsv".format(**wildcards)] if weighed else []
-
-
-def weights_option(wildcards):
-    return " ".join(f"--competition-weights {table}" for table in competition_weights(wildcards))
-
-
-def recent_shards(wildcards):
-    """What says how a policy fares today: the three iterations before."""
-    if config["training"]["competition_sampling"] != "learnability":
-        return []
-    now = int(wildcards.iteration)
-    return expand(
-        f"{STUDY}/seed{wildcards.seed}/iteration{{iteration}}/trajectories/shard{{shard}}.parquet",
-        iteration=range(max(1, now - 3), now),
-        shard=SHARDS,
-    )
-
-
-def first_episode(wildcards):
-    """Episodes of the run that come before this shard: they decide who plays what."""
-    shards_before = (int(wildcards.iteration) - 1) * len(SHARDS) + int(wildcards.shard)
-    return shards_before * EPISODES_PER_SHARD
-
-
-def evaluated_model(wildcards):
-    return checkpoint(wildcards.seed, int(wildcards.iteration))
-
-
-def evaluated_names(wildcards):
-    return joined(wildcards.group)
-
-
-def evaluated_competitions(wildcards):
-    return ancient(prepared(wildcards.group))
-
-
-def graded_competitions(wildcards):
-    return prepared(wildcards.group)
-
-
-def evaluated_policy(wildcards):
-    return "base" if int(wildcards.iteration) == 0 else "trained"
-
-
-def evaluation_episodes(wildcards):
-    """Per competition: the whole number for base and final policy, fewer along the curve."""
-    if wildcards.group == "train":
-        return config["evaluation"]["train_episodes"]
-    whole = int(wildcards.iteration) in (0, ITERATIONS[-1])
-    return config["evaluation"]["episodes" if whole else "curve_episodes"]
-
-
-def sampling_seed(wildcards):
-    """Evaluation draws apart from training, whose sampling seeds are the runs' own."""
-    return 1000 + int(wildcards.seed)
-
-
-def held_out_folders(iteration):
-    return expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteration=iteration)
-
-
-def held_out_scores(iteration):
-    return [f"{folder}/scores.csv" for folder in held_out_folders(iteration)]
-
-
-def scores_of(own):
-    """scores.csv of the base model and of the final policies of a study or a variant, per run."""
-    last = own["training"]["iterations"]
-    return {
-        policy: [
-            f"{folder}/evaluation/seed{seed}/iteration{iteration}/held_out/scores.csv"
-            for seed in own["seeds"]
-        ]
-        for policy, folder, iteration in (
-            ("base", own.get("start", STUDY), 0),
-            ("trained", f"results/{own['study']}", last),
-        )
-    }
 
 
 def image_needed(family):

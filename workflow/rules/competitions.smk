@@ -16,13 +16,12 @@ rule prepare_competition:
     container:
         image_file("competitions")
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(4),
+        **growing(mem_mb=1000, runtime=4),
     params:
         folder=subpath(output.facts, parent=True),
         # How a metric is computed is no matter of preparing; how it is described and ranked is.
-        metrics=Path(METRICS).read_text().partition("METRICS: ")[2],
-        code=fingerprint("prepare_competition", without=(METRICS,)),
+        metrics=Path(SCORING).read_text().partition("METRICS: ")[2],
+        code=fingerprint("prepare_competition", without=(SCORING,)),
     shell:
         "python scripts/prepare_competition.py --competition {wildcards.competition} "
         "--leaderboard {input.leaderboard} --output-dir {params.folder} "
@@ -44,8 +43,7 @@ rule reference_pool:
     container:
         image_file("competitions")
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(120),
+        **growing(mem_mb=4000, runtime=120),
     params:
         code=fingerprint("reference_pool"),
     shell:

@@ -13,6 +13,7 @@ from training_checks import Config, Key, Problem, group_problems, training_probl
 from variations import variant
 
 from agent.core.prompts import PromptManager
+from agent.wrappers.vllm_settings import check_python
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = "config/config.yaml"
@@ -39,6 +40,17 @@ def find_problem(config: Config, overriding: Sequence[Path] = ()) -> str | None:
     key, text = problem
     place = ".".join(map(str, key)) or "top level"
     return f"{_origin(key, [*reversed(overriding), Path(DEFAULT)])}: {place}: {text}"
+
+
+def find_missing_vllm(config: Config, overriding: Sequence[Path] = ()) -> str | None:
+    """That the jobs' own server could not start, as one line; only those that play need it."""
+    if config["vllm"] is not None and "url" not in config["vllm"]:
+        try:
+            check_python(config["vllm"]["python"])
+        except RuntimeError as missing:
+            files = [*reversed(overriding), Path(DEFAULT)]
+            return f"{_origin(('vllm', 'python'), files)}: {missing}"
+    return None
 
 
 def with_types(value: Any) -> Any:
@@ -112,6 +124,7 @@ def _other_problems(config: Config) -> Iterator[Problem]:
     yield from group_problems(config)
     yield from _mle_dojo_problems(config)
     yield from _vllm_problems(config)
+    yield from _memory_problems(config)
 
 
 def _variant_problems(config: Config) -> Iterator[Problem]:
@@ -155,6 +168,13 @@ def _evaluation_problems(config: Config) -> Iterator[Problem]:
     api_models = [model["name"] for model in config["evaluation"]["api_models"]]
     if twice := sorted({name for name in api_models if api_models.count(name) > 1}):
         yield ("evaluation", "api_models"), f"two are called {twice[0]}: rename one"
+    for model in config["evaluation"]["api_models"]:
+        plays = f"{model['name']} plays with {model['agent']}"
+        if model["agent"] != "ours" and config["mle_dojo"] is None:
+            yield ("mle_dojo",), f"null, but {plays}: say where MLE-Dojo's checkout is"
+        if model["agent"] != "ours" and config["environment"]["engine"] == "upstream":
+            told = f"upstream confines no program, but {plays}: set it to native"
+            yield ("environment", "engine"), told
     for iteration in config["evaluation"]["curve_iterations"]:
         if not 1 <= iteration < training["iterations"]:
             yield (
@@ -224,17 +244,17 @@ def _episode_problems(config: Config) -> Iterator[Problem]:
             ("episode", "action_format"),
             "tool_call cannot be learnt from the warm start's teacher: set it to block",
         )
-    if config["sampling"]["context_policy"] == "truncate" and config["ppo"]["gamma"] != 1:
+    if config["sampling"]["context_policy"] != "stop" and config["ppo"]["gamma"] != 1:
         yield (
             ("ppo", "gamma"),
-            f"{config['ppo']['gamma']} discounts what is earned after the oldest turns were "
+            f"{config['ppo']['gamma']} discounts what is earned after turns were "
             "forgotten: set it to 1.0, or sampling.context_policy to stop",
         )
 
 
 def _vllm_problems(config: Config) -> Iterator[Problem]:
     """Every job that samples must have the GPUs that its server uses."""
-    if config["vllm"] is None:
+    if config["vllm"] is None or "url" in config["vllm"]:
         return
     used = config["vllm"]["tensor_parallel"] * config["vllm"]["data_parallel"]
     for job in ("base_model", "rollouts", "evaluation"):
@@ -244,6 +264,18 @@ def _vllm_problems(config: Config) -> Iterator[Problem]:
                 ("resources", job, "gpu"),
                 f"{given}, but vllm.tensor_parallel times vllm.data_parallel is {used}: make them "
                 "equal",
+            )
+
+
+def _memory_problems(config: Config) -> Iterator[Problem]:
+    """A job that runs programs must have memory for one of them, and as much for itself."""
+    each = config["sandbox"]["memory_mb"] + config["sandbox"]["scratch_mb"]
+    for job in ("base_model", "rollouts", "evaluation", "yardsticks"):
+        if (given := config["resources"][job]["mem_mb"]) < 2 * each:
+            yield (
+                ("resources", job, "mem_mb"),
+                f"{given} does not hold a program of sandbox.memory_mb and scratch_mb beside the "
+                f"job itself: give {2 * each} or more, or lower those",
             )
 
 

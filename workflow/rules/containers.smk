@@ -24,8 +24,7 @@ rule build_container:
     container:
         None
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        **growing(mem_mb=4000, runtime=60),
     params:
         # From a function of the input, which Snakemake does not track: an image on another base is
         # as good, and the next run need not name the base again.

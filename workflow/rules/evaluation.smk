@@ -1,22 +1,72 @@
-EVALUATIONS = expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteration=EVALUATED)
+localrules:
+    note_conditions,
+    note_api_conditions,
+
+
 # For the generalisation gap, base and final policy also play what was trained on.
 ON_TRAIN = [0, ITERATIONS[-1]] if config["evaluation"]["train_episodes"] else []
-TRAIN_EVALUATIONS = expand(f"{STUDY}/evaluation/{STEP}/train", seed=SEEDS, iteration=ON_TRAIN)
-# By its path: where a rule refers to another one's output, Snakemake compares every input with all.
+EVALUATIONS = [
+    *expand(f"{STUDY}/evaluation/{STEP}/held_out", seed=SEEDS, iteration=EVALUATED),
+    *expand(f"{STUDY}/evaluation/{STEP}/train", seed=SEEDS, iteration=ON_TRAIN),
+]
 YARDSTICKS = f"{STUDY}/evaluation/yardsticks.csv"
-
-
+SCORES, TURNS = f"{STUDY}/scores.csv", f"{STUDY}/turns.csv"
+PLAYED = expand(
+    f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
+    seed=SEEDS,
+    iteration=ITERATIONS,
+    shard=SHARDS,
+)
 API_MODELS = {model["name"]: model for model in config["evaluation"]["api_models"]}
-API_SCORES = expand(f"{STUDY}/evaluation/api/{{name}}/scores.csv", name=API_MODELS)
+API_EVALUATIONS = expand(f"{STUDY}/evaluation/api/{{name}}", name=API_MODELS)
+# What the job of an API model runs and reads beside what its script imports.
+UPSTREAM_AGENTS = [f"agent/wrappers/mledojo_agents{end}" for end in (".yaml", "_child.py")]
+# What an evaluation is played under. A job of its own notes it: behind an input that is `ancient`
+# Snakemake overlooks changed parameters, once what makes that input runs again as well.
+CONDITIONS = {
+    "names": evaluated_names,
+    "temperature": config["evaluation"]["temperature"],
+    "episodes": evaluation_episodes,
+    "sampling_seed": sampling_seed,
+}
+API_CONDITIONS = {
+    "names": joined("held_out"),
+    "temperature": config["evaluation"]["temperature"],
+    "max_new_tokens": config["sampling"]["max_new_tokens"],
+    "episodes": config["evaluation"]["episodes"],
+    "settings": settings_of_api_model,
+}
+
+
+rule note_conditions:
+    """Note what an evaluation is played under, beside model and competitions."""
+    input:
+        image=image_needed("analysis"),
+    output:
+        f"{STUDY}/evaluation/{STEP}/{{group}}/conditions.txt",
+    log:
+        f"{STUDY}/logs/{STEP}/note_conditions_{{group}}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
+    params:
+        **CONDITIONS,
+        decisive=settings_of_player()["decisive"],
+        seen=PREPARATION,
+        code=fingerprint("evaluate", *PROMPTS, without=JUDGING),
+    shell:
+        "echo {params:q} > {output} 2> {log}"
 
 
 rule evaluate:
     """Play one policy on one group of competitions; the episodes hold every submission.
 
     What was played stays valid when competitions are judged otherwise (other leaderboards, metrics,
-    halves), hence `ancient`; what an agent sees of them is under `params`.
+    halves), hence `ancient`; what an agent sees of them is among the conditions.
     """
     input:
+        conditions=rules.note_conditions.output,
         model=evaluated_model,
         competitions=evaluated_competitions,
         image=image_needed("rollouts"),
@@ -35,20 +85,17 @@ rule evaluate:
     resources:
         **asked("evaluation"),
     params:
+        **CONDITIONS,
+        settings=settings_of_player()["settings"],
         folder=subpath(output.episodes, parent=True),
-        names=evaluated_names,
-        temperature=config["evaluation"]["temperature"],
-        episodes=evaluation_episodes,
-        sampling_seed=sampling_seed,
-        settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
-        seen=PREPARATION,
-        code=fingerprint("evaluate", *PROMPTS, without=JUDGING),
+        workers=programs_at_once,
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
         "--temperature {params.temperature} --competitions {params.names} "
         "--num-episodes {params.episodes} "
         "--iteration {wildcards.iteration} --sampling-seed {params.sampling_seed} "
-        "--workers $(({threads} + 1)) --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
+        "--gpus {resources.gpu} --workers {params.workers} --output-dir {params.folder} "
+        "--timing {output.timing} > {log} 2>&1"
 
 
 rule grade_evaluation:
@@ -71,18 +118,19 @@ rule grade_evaluation:
     container:
         image_file("competitions")
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        **growing(mem_mb=4000, runtime=60),
     params:
         folder=subpath(output.scores, parent=True),
         policy=evaluated_policy,
+        seed="{seed}",
+        iteration="{iteration}",
         told=config["environment"]["scoring"],
         scoring=config["evaluation"]["scoring"],
         code=fingerprint("grade_evaluation"),
     shell:
         "python scripts/grade_evaluation.py --episodes {input.episodes} --told {params.told} "
-        "--scoring {params.scoring} --policy {params.policy} --seed {wildcards.seed} "
-        "--iteration {wildcards.iteration} --output-dir {params.folder} "
+        "--scoring {params.scoring} --policy {params.policy} --seed {params.seed} "
+        "--iteration {params.iteration} --output-dir {params.folder} "
         "--timing {output.timing} > {log} 2>&1"
 
 
@@ -124,15 +172,26 @@ rule evaluate_yardsticks:
         "--scoring {params.scoring} --output {output.scores} --timing {output.timing} > {log} 2>&1"
 
 
+use rule note_conditions as note_api_conditions with:
+    output:
+        f"{STUDY}/evaluation/api/{{name}}/conditions.txt",
+    log:
+        f"{STUDY}/logs/note_api_conditions/{{name}}.log",
+    params:
+        **API_CONDITIONS,
+        seen=PREPARATION,
+        code=fingerprint("evaluate_api_model", *PROMPTS, *UPSTREAM_AGENTS, without=JUDGING),
+
+
 rule evaluate_api_model:
     """Let a model behind an API play the held-out competitions; its key is in the environment."""
     input:
-        competitions=prepared("held_out"),
+        conditions=rules.note_api_conditions.output,
+        competitions=ancient(prepared("held_out")),
+        checkout=ancient(checkout_of_agent),
         image=image_needed("competitions"),
     output:
-        scores=f"{STUDY}/evaluation/api/{{name}}/scores.csv",
         episodes=f"{STUDY}/evaluation/api/{{name}}/episodes.parquet",
-        turns=f"{STUDY}/evaluation/api/{{name}}/turns.csv",
         usage=f"{STUDY}/evaluation/api/{{name}}/usage.json",
         timing=f"{STUDY}/timing/evaluate_api_model/{{name}}.json",
     log:
@@ -147,38 +206,47 @@ rule evaluate_api_model:
     resources:
         **asked("yardsticks"),
     params:
-        folder=subpath(output.scores, parent=True),
-        names=joined("held_out"),
-        temperature=config["evaluation"]["temperature"],
-        max_new_tokens=config["sampling"]["max_new_tokens"],
-        episodes=config["evaluation"]["episodes"],
-        settings=settings_of_api_model,
-        scoring=config["evaluation"]["scoring"],
-        code=fingerprint("evaluate_api_model", *PROMPTS),
+        **API_CONDITIONS,
+        folder=subpath(output.episodes, parent=True),
+        workers=programs_at_once,
     shell:
         "python scripts/evaluate_api_model.py --config {params.settings:q} "
         "--temperature {params.temperature} --max-new-tokens {params.max_new_tokens} "
-        "--scoring {params.scoring} "
         "--competitions {params.names} --num-episodes {params.episodes} "
-        "--workers $(({threads} + 1)) --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
+        "--workers {params.workers} --output-dir {params.folder} --timing {output.timing} > {log} 2>&1"
+
+
+use rule grade_evaluation as grade_api_model with:
+    input:
+        episodes=f"{STUDY}/evaluation/api/{{name}}/episodes.parquet",
+        competitions=prepared("held_out"),
+        image=image_needed("competitions"),
+    output:
+        scores=f"{STUDY}/evaluation/api/{{name}}/scores.csv",
+        turns=f"{STUDY}/evaluation/api/{{name}}/turns.csv",
+        grading=f"{STUDY}/evaluation/api/{{name}}/grading.json",
+        timing=f"{STUDY}/timing/grade_api_model/{{name}}.json",
+    log:
+        f"{STUDY}/logs/grade_api_model/{{name}}.log",
+    benchmark:
+        f"{STUDY}/benchmarks/grade_api_model/{{name}}.tsv"
+    params:
+        policy="{name}",
+        seed=0,
+        iteration=0,
 
 
 rule collect_scores:
     """Gather all scores and all turns of the study into two tables."""
     input:
-        scores=expand("{folder}/scores.csv", folder=EVALUATIONS + TRAIN_EVALUATIONS),
-        turns=expand("{folder}/turns.csv", folder=EVALUATIONS + TRAIN_EVALUATIONS),
-        shards=expand(
-            f"{STUDY}/{STEP}/trajectories/shard{{shard}}.parquet",
-            seed=SEEDS,
-            iteration=ITERATIONS,
-            shard=SHARDS,
-        ),
-        yardsticks=[YARDSTICKS, *API_SCORES],
+        scores=expand("{folder}/scores.csv", folder=EVALUATIONS),
+        turns=expand("{folder}/turns.csv", folder=EVALUATIONS),
+        shards=PLAYED,
+        yardsticks=[YARDSTICKS, *expand("{folder}/scores.csv", folder=API_EVALUATIONS)],
         image=image_needed("analysis"),
     output:
-        scores=f"{STUDY}/scores.csv",
-        turns=f"{STUDY}/turns.csv",
+        scores=SCORES,
+        turns=TURNS,
         timing=f"{STUDY}/timing/collect_scores.json",
     log:
         f"{STUDY}/logs/collect_scores.log",

@@ -46,8 +46,7 @@ rule prepare_mle_dojo_competition:
     container:
         image_file("competitions")
     resources:
-        mem_mb=growing(16000),
-        runtime=growing(240),
+        **growing(mem_mb=16000, runtime=240),
         disk_mb=room_for_competition,
     params:
         folder=subpath(output.facts, parent=True),
@@ -78,8 +77,7 @@ rule audit_competition:
     container:
         image_file("competitions")
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(60),
+        **growing(mem_mb=8000, runtime=60),
     params:
         folder=subpath(input.facts, parent=True),
         code=fingerprint("audit_competition"),
@@ -133,7 +131,7 @@ rule tabulate_benchmark:
         kaggle=[name for name in names("held_out") if name in BENCHMARK],
         resamples=config["statistics"]["resamples"],
         seed=config["statistics"]["seed"],
-        code=fingerprint("tabulate_benchmark"),
+        code=fingerprint("tabulate_benchmark", COVERAGE),
     shell:
         "python scripts/tabulate_benchmark.py --scores {input.scores} "
         "--competitions-table {input.table} --published {input.published} "

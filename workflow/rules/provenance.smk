@@ -3,16 +3,25 @@ rule write_provenance:
     input:
         competitions=prepared("train") + prepared("held_out"),
         timings=WORK,
-        turns=rules.collect_scores.output.turns,
+        turns=TURNS,
         results=[
-            rules.collect_scores.output.scores,
-            *rules.compare_policies.output[:2],
-            *rules.headline.output,
+            SCORES,
+            f"{STUDY}/statistics.csv",
+            f"{STUDY}/competitions.csv",
+            f"{STUDY}/competition_statistics.csv",
+            f"{STUDY}/headline.json",
+            f"{STUDY}/headline.txt",
         ],
         image=image_needed("analysis"),
     output:
-        provenance=f"{STUDY}/provenance.json",
+        provenance=report(
+            f"{STUDY}/provenance.json",
+            caption="../report/provenance.rst",
+            category="Provenance",
+            labels={"file": "provenance.json"},
+        ),
         crate=f"{STUDY}/ro-crate-metadata.json",
+        readme=f"{STUDY}/README.md",
         entry=f"{STUDY}/Snakefile",
     log:
         f"{STUDY}/logs/write_provenance.log",
@@ -24,14 +33,15 @@ rule write_provenance:
         **LIGHT,
     params:
         folder=subpath(output.provenance, parent=True),
+        settings=SETTINGS,
         # From functions of the input, which Snakemake does not track: what changes results runs
         # their own jobs again, and those this one.
-        config=lambda wildcards, input: json.dumps(config, sort_keys=True),
-        version=lambda wildcards, input: SNAKEMAKE_VERSION,
+        version=lambda wildcards, input: json.dumps(code_version()),
+        snakemake=lambda wildcards, input: SNAKEMAKE_VERSION,
         images=lambda wildcards, input: images_used(),
-        code=fingerprint("write_provenance"),
+        code=fingerprint("write_provenance", *TEMPLATES),
     shell:
-        "python scripts/write_provenance.py --config {params.config:q} "
+        "python scripts/write_provenance.py --config {params.settings:q} --version {params.version:q} "
         "--competitions {input.competitions} --timings {input.timings} --turns {input.turns} "
         "--results {input.results} --output-dir {params.folder} "
-        "--snakemake-version {params.version} {params.images} > {log} 2>&1"
+        "--snakemake-version {params.snakemake} {params.images} > {log} 2>&1"

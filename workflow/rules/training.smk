@@ -6,6 +6,7 @@ rule base_model:
     """Make the policy that every run starts from."""
     input:
         competitions=prepared("train"),
+        fetched=fetched_model(),
         image=image_needed("rollouts"),
     output:
         model=directory(f"{STUDY}/base_model"),
@@ -23,17 +24,10 @@ rule base_model:
     resources:
         **asked("base_model"),
     params:
+        **settings_of_player("base_model", "warm_start", "teacher"),
+        workers=programs_at_once,
         names=joined("train"),
-        settings=sections(
-            "base_model",
-            "warm_start",
-            "teacher",
-            "sampling",
-            "episode",
-            "environment",
-            "sandbox",
-            "vllm",
-        ),
+        fetched=lambda wildcards, input: " ".join(f"--fetched {path}" for path in input.fetched),
         # Of the rewards' neighbour, batch.py, it takes only the summary of what was played.
         code=fingerprint(
             "base_model",
@@ -42,8 +36,8 @@ rule base_model:
         ),
     shell:
         "python scripts/base_model.py --config {params.settings:q} --competitions {params.names} "
-        "--output-dir {output.model} --executions-to {output.executions} --workers $(({threads} + 1)) "
-        "--timing {output.timing} > {log} 2>&1"
+        "{params.fetched} --output-dir {output.model} --executions-to {output.executions} "
+        "--workers {params.workers} --gpus {resources.gpu} --timing {output.timing} > {log} 2>&1"
 
 
 rule weigh_competitions:
@@ -91,7 +85,6 @@ rule generate_trajectories:
         f"{STUDY}/logs/{STEP}/shard{{shard}}.log",
     benchmark:
         f"{STUDY}/benchmarks/{STEP}/shard{{shard}}.tsv"
-    # One program more than threads: while one is graded, the next one runs.
     priority: 1  # the runs are the longest chains; evaluations fill the cores they leave idle
     conda:
         "../../envs/rollouts.yaml"
@@ -101,20 +94,21 @@ rule generate_trajectories:
     resources:
         **asked("rollouts"),
     params:
+        **settings_of_player(),
         folder=subpath(output.shard, parent=True),
+        workers=programs_at_once,
         names=joined("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
         weights="" if UNIFORM else weights_option,
-        settings=sections("sampling", "episode", "environment", "sandbox", "vllm"),
         code=fingerprint("generate_trajectories", *PROMPTS, without=JUDGING),
     shell:
         "python scripts/generate_trajectories.py --model-name {input.model} "
         "--config {params.settings:q} --competitions {params.names} "
         "--num-episodes {params.episodes} --seed {wildcards.seed} "
         "--iteration {wildcards.iteration} --shard {wildcards.shard} "
-        "--first-episode {params.first} {params.weights} --workers $(({threads} + 1)) "
-        "--output-dir {params.folder} "
+        "--first-episode {params.first} {params.weights} --workers {params.workers} "
+        "--gpus {resources.gpu} --output-dir {params.folder} "
         "--executions-from {input.executions} --executions-to {output.executions} "
         "--timing {output.timing} > {log} 2>&1"
 
@@ -124,6 +118,7 @@ rule train_rl:
     input:
         base_model=starting_model,
         previous=previous_checkpoint,
+        player=playing_model,
         shards=shards_played,
         image=image_needed("training"),
     output:
@@ -154,8 +149,8 @@ rule train_rl:
     shell:
         "{params.launcher} scripts/train_rl.py --trajectories-dir {params.trajectories} "
         "--num-shards {params.shards} --method {params.method} --config {params.settings:q} "
-        "--base-model {input.base_model} {params.previous} "
-        "--iteration {wildcards.iteration} --seed {wildcards.seed} "
+        "--base-model {input.base_model} {params.previous} --player {input.player} "
+        "--iteration {wildcards.iteration} --seed {wildcards.seed} --gpus {resources.gpu} "
         "--output-dir {output.checkpoint} --metrics {output.metrics} "
         "--tensorboard {params.tensorboard} --timing {output.timing} > {log} 2>&1"
 

@@ -13,6 +13,7 @@ Problem = tuple[Key, str]  # what is wrong where, and what to do about it
 def training_problems(config: Config) -> Iterator[Problem]:
     yield from _batch_problems(config)
     yield from _algorithm_problems(config)
+    yield from _staleness_problems(config)
 
 
 def _batch_problems(config: Config) -> Iterator[Problem]:
@@ -65,18 +66,24 @@ def _batch_problems(config: Config) -> Iterator[Problem]:
 
 def _algorithm_problems(config: Config) -> Iterator[Problem]:
     """Options of an update that rule each other out."""
-    ppo, rewards, iterations = config["ppo"], config["rewards"], config["training"]["iterations"]
+    ppo, rewards, training = config["ppo"], config["rewards"], config["training"]
     if ppo["critic_warmup"] and ppo["advantage"] != "gae":
         yield (
             ("ppo", "critic_warmup"),
             f"{ppo['critic_warmup']}, but ppo.advantage {ppo['advantage']} has no critic: "
             "set it to 0",
         )
-    if ppo["critic_warmup"] >= iterations:
+    if ppo["critic_warmup"] >= training["iterations"]:
         yield (
             ("ppo", "critic_warmup"),
-            f"{ppo['critic_warmup']} of training.iterations {iterations} leaves none to the actor: "
-            "lower it",
+            f"{ppo['critic_warmup']} of training.iterations {training['iterations']} leaves none "
+            "to the actor: lower it",
+        )
+    if 0 < ppo["critic_warmup"] <= training["rft_iterations"]:
+        yield (
+            ("ppo", "critic_warmup"),
+            f"{ppo['critic_warmup']} counts from the first iteration and is over before PPO begins,"
+            f" after training.rft_iterations {training['rft_iterations']}: set it to 0, or to more",
         )
     if ppo["duration_aware"] and config["sandbox"]["remember_programs"]:
         yield (
@@ -92,6 +99,15 @@ def _algorithm_problems(config: Config) -> Iterator[Problem]:
             ("rewards", "milestone_credit"),
             f"{rewards['milestone_credit']} is not below half of rewards.failure_penalty "
             f"{rewards['failure_penalty']}: a failure must still cost",
+        )
+
+
+def _staleness_problems(config: Config) -> Iterator[Problem]:
+    if config["training"]["staleness"] and config["update"]["rollout_correction"] is None:
+        yield (
+            ("update", "rollout_correction"),
+            "none, but with training.staleness 1 an older policy plays, for which the update must "
+            "correct: set it, as in {level: token, threshold: 2.0}",
         )
 
 

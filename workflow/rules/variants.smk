@@ -43,7 +43,9 @@ rule compare_variants:
             ]
         ),
         bootstrap=BOOTSTRAP,
-        code=fingerprint("compare_variants"),
+        planned=PLANNED,
+        code=fingerprint("compare_variants", COVERAGE),
     shell:
         "python scripts/compare_variants.py --variants {params.variants:q} {params.bootstrap} "
+        "--planned-runs {params.planned} "
         "--variants-csv {output.csv} --variants-tex {output.tex} > {log} 2>&1"
