@@ -2,6 +2,8 @@
 # make test   set up .venv and run every test
 # make attacks   what this machine's sandbox withstands; ends with one line of JSON for each tier
 # make test-containers   builds the images, runs the miniature study in them, alone and on SLURM; root, Debian (ATTACKS=1: every attack)
+# make crate-validator   for the tests: the RO-Crate community's validator, in an environment of its own; needs a network
+# make vllm   an interpreter that has vLLM, for config/qwen7b.yaml: .venv/vllm/bin/python; needs a network
 # make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
 # make plan   what a study will cost before it runs     (CONFIG=config/qwen7b.yaml, MEASURED=…)
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
@@ -27,14 +29,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One thread per process: parallelism is between jobs, and thread counts must not change results.
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+	MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+# Tests fetch no model; a study may name one of the hub.
+OFFLINE := $(ENVIRONMENT) HF_HUB_OFFLINE=1
 
 # How make resume calls Snakemake, as in OPTIONS="--configfile config/qwen7b.yaml".
 PROFILE ?=
 OPTIONS ?=
 
 .PHONY: demo test test-containers test-cluster attacks parity plan diff resume cluster-check competitions \
-	benchmarks install clean
+	benchmarks crate-validator vllm install clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -45,19 +49,19 @@ demo: install
 	@echo "episodes: $(STUDY)/trajectory_browser/index.html"
 
 test: install
-	$(ENVIRONMENT) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(OFFLINE) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-containers: install
-	$(ENVIRONMENT) PYTHONPATH=tests:workflow/rules $(BIN)/python -m containers --attacks-every $(ATTACKS)
+	$(OFFLINE) PYTHONPATH=tests:workflow/rules $(BIN)/python -m containers --attacks-every $(ATTACKS)
 
 attacks: install
-	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m attacks
+	$(OFFLINE) PYTHONPATH=tests $(BIN)/python -m attacks
 
 competitions: install
 	@$(ENVIRONMENT) $(BIN)/python scripts/list_competitions.py
 
 parity: install
-	$(ENVIRONMENT) PYTHONPATH=tests $(BIN)/python -m parity --all
+	$(OFFLINE) PYTHONPATH=tests $(BIN)/python -m parity --all
 
 plan: install
 	@$(ENVIRONMENT) $(BIN)/python workflow/plan.py $(CONFIG) $(if $(MEASURED),--measured $(MEASURED))
@@ -73,11 +77,22 @@ cluster-check: install
 	@$(ENVIRONMENT) $(BIN)/python scripts/check_cluster.py
 
 test-cluster: install
-	$(ENVIRONMENT) tests/cluster/with_slurm.sh $(BIN)/pytest -vv --exitfirst tests/cluster \
+	$(OFFLINE) tests/cluster/with_slurm.sh $(BIN)/pytest -vv --exitfirst tests/cluster \
 		$(if $(OPTIONAL),|| [ $$? = 77 ])
 
+# Its dependencies do not go with ours. It would fetch the two contexts whenever it is used; the profiles it has.
+crate-validator: install
+	$(BIN)/python -m venv $(VENV)/crate-validator
+	$(VENV)/crate-validator/bin/pip install -q roc-validator==0.13.0
+	$(VENV)/crate-validator/bin/rocrate-validator -y cache warm --cache-path $(VENV)/crate-validator/contexts \
+		--url https://w3id.org/ro/crate/1.1/context --url https://w3id.org/ro/terms/workflow-run/context \
+		|| { rm -f $(VENV)/crate-validator/contexts.sqlite; false; }
+
+vllm:
+	sh envs/vllm.sh $(VENV)/vllm $(PYTHON)
+
 benchmarks: install
-	$(ENVIRONMENT) $(BIN)/python -m benchmarks
+	$(OFFLINE) $(BIN)/python -m benchmarks
 
 install: $(VENV)/installed
 
