@@ -22,7 +22,8 @@ SMALL = {
 }
 # The jobs of a study that shares nothing but its competitions.
 OWN = {"base_model": 1, "generate_trajectories": 1, "train_rl": 1}
-OWN |= {"evaluate": 2, "grade_evaluation": 2}
+EVALUATION = ("note_conditions", "evaluate", "grade_evaluation")
+OWN |= dict.fromkeys(EVALUATION, 2)
 Made = tuple[Path, Counter[str]]
 
 
@@ -62,8 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def test_what_variants_share_is_made_once(made: Made) -> None:
     folder, jobs = made
     shared = {"prepare_competition": 4, "compare_variants": 1}
-    of_learning = ("train_rl", "evaluate", "grade_evaluation")
-    learning = {f"long_steps__{rule}": 1 for rule in of_learning}
+    learning = {f"long_steps__{rule}": 1 for rule in ("train_rl", *EVALUATION)}
     everything = {f"single_turn__{rule}": count for rule, count in OWN.items()}
     assert jobs == {**shared, **OWN, **learning, **everything}
     own = folder / "results/whole/variants/long_steps"
@@ -75,7 +75,7 @@ def test_a_variant_is_what_a_study_of_its_own_would_be(made: Made, name: str) ->
     folder = made[0]
     alone = f"alone_{name}"
     jobs = make(folder, alone, "evaluation/seed0/iteration1/held_out/scores.csv", **VARIANTS[name])
-    assert jobs == OWN | {"evaluate": 1, "grade_evaluation": 1}
+    assert jobs == OWN | dict.fromkeys(EVALUATION, 1)
     expected = trained(folder / "results" / alone)
     found = trained(folder / f"results/whole/variants/{name}")
     assert len(expected) == 4 and found == expected
