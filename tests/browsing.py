@@ -67,7 +67,7 @@ def watched_pages(chromium: Browser) -> Iterator[Open]:
     yield open_page
     for context in contexts:
         context.close()
-    assert problems == []
+    assert not problems, problems
 
 
 def sums(page: Page | FrameLocator) -> dict[str, str]:

@@ -36,7 +36,7 @@ def opened_report(chromium: Browser, file: Path) -> Iterator[Page]:
     page.screenshot(path=SCREENSHOTS / "report_desk.png")
     yield page
     page.close()
-    assert problems == []
+    assert not problems, problems
 
 
 def list_category(page: Page, category: str) -> list[str]:

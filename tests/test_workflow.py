@@ -439,14 +439,17 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(edited: Path, na
     assert pending(edited) == expected
 
 
-ASKED, GRADED = "evaluate_api_model/large", "grade_api_model/large"
+NOTED, ASKED, GRADED = (
+    f"{job}_api_{what}/large"
+    for job, what in (("note", "conditions"), ("evaluate", "model"), ("grade", "model"))
+)
 # What an edit runs again for a model behind an API, beside what it does anyway.
 EDITS_WITH_API_MODEL = {
     "scoring of evaluations": {GRADED},
     "metric": {GRADED},
     "normalisation": {GRADED},
     "held-out leaderboard": {GRADED},
-    "evaluation temperature": {ASKED, GRADED},
+    "evaluation temperature": {NOTED, ASKED, GRADED},
     "learning rate": set(),
 }
 
@@ -471,7 +474,7 @@ def test_a_model_behind_an_api_is_in_every_table(study: Path, with_api_model: Pa
     results = with_api_model / "results/smoke"
     scores = pd.read_csv(results / "scores.csv").query("policy == 'large'")
     assert len(scores) == 6 and (scores["valid_submissions"] == 2).all()
-    assert "74 episodes" in (results / "logs/build_trajectory_browser.log").read_text()
+    assert "82 episodes" in (results / "logs/build_trajectory_browser.log").read_text()
     jobs = [
         json.loads((folder / "results/smoke/timing/summary.json").read_text())["jobs"]
         for folder in (study, with_api_model)

@@ -172,15 +172,24 @@ rule evaluate_yardsticks:
         "--scoring {params.scoring} --output {output.scores} --timing {output.timing} > {log} 2>&1"
 
 
-use rule note_conditions as note_api_conditions with:
+rule note_api_conditions:
+    """Note what a model behind an API plays under."""
+    input:
+        image=image_needed("analysis"),
     output:
         f"{STUDY}/evaluation/api/{{name}}/conditions.txt",
     log:
         f"{STUDY}/logs/note_api_conditions/{{name}}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    container:
+        image_file("analysis")
     params:
         **API_CONDITIONS,
         seen=PREPARATION,
         code=fingerprint("evaluate_api_model", *PROMPTS, *UPSTREAM_AGENTS, without=JUDGING),
+    shell:
+        "echo {params:q} > {output} 2> {log}"
 
 
 rule evaluate_api_model:
