@@ -1,5 +1,6 @@
 """A job that was killed goes on after its last turn, and ends as if it had never stopped."""
 
+import contextlib
 import json
 import os
 import signal
@@ -98,11 +99,12 @@ def play(
     journal: Journal | None,
     policy: Speaker | None = None,
     warned: threading.Event | None = None,
+    seconds: float = 600.0,
 ) -> list[Trajectory]:
     rollout = Rollout(
         policy or Speaker(),
         PromptManager("zero_shot"),
-        EpisodeLimits(len(TURNS), 400, 600.0),
+        EpisodeLimits(len(TURNS), 400, seconds),
         1,
         "limits",
         Stopwatch("test", "journal"),
@@ -143,9 +145,48 @@ def test_a_job_killed_at_any_program_ends_as_if_it_was_not(wine, runner, tmp_pat
     assert policy.asked == EPISODES * (len(TURNS) - rounds - 1)
 
 
+class Timed(Speaker):
+    """Takes three quarters of a second for each episode in which it says something."""
+
+    def __init__(self, clock: list[float]) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def _say(self, conversation: Conversation, seed: int) -> Response:
+        self.clock[0] += 0.75
+        return super()._say(conversation, seed)
+
+
+class Counted(Mortal):
+    """Counts a second of a program's for each of its lines."""
+
+    def run(self, program: str, public: Path) -> Execution:
+        return replace(super().run(program, public), seconds=float(len(program.splitlines())))
+
+
+# The seven turns take 1.75, .75, 1.75, .75, .75, 2.75 and, without a program, .75 seconds.
+@pytest.mark.parametrize(("limit", "turns"), [(4.0, 3), (4.5, 4), (5.5, 5), (8.0, 6), (9.5, 7)])
+@pytest.mark.parametrize("programs", [1, 4, 8])
+def test_a_kill_neither_lengthens_nor_shortens_an_episode(
+    wine, runner, tmp_path, monkeypatch, limit, turns, programs
+):
+    clock, path = [0.0], tmp_path / "journal"
+    monkeypatch.setattr("agent.core.play.time.perf_counter", lambda: clock[0])
+    whole = play(wine, Counted(runner, 99), None, Timed(clock), seconds=limit)
+    with contextlib.suppress(Killed), Journal(path, "one") as journal:
+        play(wine, Counted(runner, programs), journal, Timed(clock), seconds=limit)
+    clock[0] += 10_000.0  # until somebody starts it again
+    with Journal(path, "one") as journal:
+        played = play(wine, Counted(runner, 99), journal, Timed(clock), seconds=limit)
+    assert [t.turns for t in played] == [t.turns for t in whole]
+    assert [untimed(t) for t in played] == [untimed(t) for t in whole]
+    reason = "max_turns" if turns == len(TURNS) else "seconds"
+    assert {(t.stop_reason, len(t.turns)) for t in played} == {(reason, turns)}
+
+
 def test_what_was_played_is_not_played_again(wine, runner, tmp_path, whole):
     with Journal(tmp_path / "journal", "one") as journal:
-        play(wine, runner, journal)
+        first = play(wine, runner, journal)
     policy = Speaker()
     with Journal(tmp_path / "journal", "one") as journal:
         assert len(journal) == EPISODES * len(TURNS)
@@ -153,6 +194,7 @@ def test_what_was_played_is_not_played_again(wine, runner, tmp_path, whole):
         journal.discard()
     assert policy.asked == 0 and not (tmp_path / "journal").exists()
     assert [untimed(t) for t in again] == [untimed(t) for t in whole]
+    assert [t.turns for t in again] == [t.turns for t in first]  # with their seconds
 
 
 def test_a_line_cut_short_is_played_again(wine, runner, tmp_path, whole):
