@@ -1,7 +1,9 @@
 """A job that was killed goes on after its last turn, and ends as if it had never stopped."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from checkout import ROOT
+from fingerprint import imported_files
 from test_bad_input import settings
 
 from agent.core.actions import format_action
@@ -23,7 +26,7 @@ from agent.core.chat import append_action, append_context
 from agent.core.competition import Competition
 from agent.core.environment import CompetitionEnvironment, Execution, ProgramRunner, grade
 from agent.core.episode import EpisodeKey, EpisodeLimits
-from agent.core.journal import Journal
+from agent.core.journal import Journal, playing
 from agent.core.play import Rollout, play_episodes
 from agent.core.prompts import PromptManager
 from agent.core.records import Conversation, Trajectory
@@ -98,11 +101,12 @@ def play(
     journal: Journal | None,
     policy: Speaker | None = None,
     warned: threading.Event | None = None,
+    seconds: float = 600.0,
 ) -> list[Trajectory]:
     rollout = Rollout(
         policy or Speaker(),
         PromptManager("zero_shot"),
-        EpisodeLimits(len(TURNS), 400, 600.0),
+        EpisodeLimits(len(TURNS), 400, seconds),
         1,
         "limits",
         Stopwatch("test", "journal"),
@@ -143,9 +147,48 @@ def test_a_job_killed_at_any_program_ends_as_if_it_was_not(wine, runner, tmp_pat
     assert policy.asked == EPISODES * (len(TURNS) - rounds - 1)
 
 
+class Timed(Speaker):
+    """Takes three quarters of a second for each episode in which it says something."""
+
+    def __init__(self, clock: list[float]) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def _say(self, conversation: Conversation, seed: int) -> Response:
+        self.clock[0] += 0.75
+        return super()._say(conversation, seed)
+
+
+class Counted(Mortal):
+    """Counts a second of a program's for each of its lines."""
+
+    def run(self, program: str, public: Path) -> Execution:
+        return replace(super().run(program, public), seconds=float(len(program.splitlines())))
+
+
+# The seven turns take 1.75, .75, 1.75, .75, .75, 2.75 and, without a program, .75 seconds.
+@pytest.mark.parametrize(("limit", "turns"), [(4.0, 3), (4.5, 4), (5.5, 5), (8.0, 6), (9.5, 7)])
+@pytest.mark.parametrize("programs", [1, 4, 8])
+def test_a_kill_neither_lengthens_nor_shortens_an_episode(
+    wine, runner, tmp_path, monkeypatch, limit, turns, programs
+):
+    clock, path = [0.0], tmp_path / "journal"
+    monkeypatch.setattr("agent.core.play.time.perf_counter", lambda: clock[0])
+    whole = play(wine, Counted(runner, 99), None, Timed(clock), seconds=limit)
+    with contextlib.suppress(Killed), Journal(path, "one") as journal:
+        play(wine, Counted(runner, programs), journal, Timed(clock), seconds=limit)
+    clock[0] += 10_000.0  # until somebody starts it again
+    with Journal(path, "one") as journal:
+        played = play(wine, Counted(runner, 99), journal, Timed(clock), seconds=limit)
+    assert [t.turns for t in played] == [t.turns for t in whole]
+    assert [untimed(t) for t in played] == [untimed(t) for t in whole]
+    reason = "max_turns" if turns == len(TURNS) else "seconds"
+    assert {(t.stop_reason, len(t.turns)) for t in played} == {(reason, turns)}
+
+
 def test_what_was_played_is_not_played_again(wine, runner, tmp_path, whole):
     with Journal(tmp_path / "journal", "one") as journal:
-        play(wine, runner, journal)
+        first = play(wine, runner, journal)
     policy = Speaker()
     with Journal(tmp_path / "journal", "one") as journal:
         assert len(journal) == EPISODES * len(TURNS)
@@ -153,6 +196,7 @@ def test_what_was_played_is_not_played_again(wine, runner, tmp_path, whole):
         journal.discard()
     assert policy.asked == 0 and not (tmp_path / "journal").exists()
     assert [untimed(t) for t in again] == [untimed(t) for t in whole]
+    assert [t.turns for t in again] == [t.turns for t in first]  # with their seconds
 
 
 def test_a_line_cut_short_is_played_again(wine, runner, tmp_path, whole):
@@ -168,12 +212,71 @@ def test_a_line_cut_short_is_played_again(wine, runner, tmp_path, whole):
         assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_what_was_played_under_other_conditions_is_dropped(wine, runner, tmp_path):
-    with Journal(tmp_path / "journal", "one") as journal:
+def test_what_was_played_under_other_conditions_is_moved_aside(wine, runner, tmp_path, capfd):
+    path, aside = tmp_path / "journal", tmp_path / "journal.aside"
+    with Journal(path, "one") as journal:
         play(wine, runner, journal)
-    with Journal(tmp_path / "journal", "other") as journal:
+    assert capfd.readouterr().out == "" and not aside.exists()
+    content = path.read_bytes()
+    with Journal(path, "other") as journal:
         assert len(journal) == 0
-    assert not (tmp_path / "journal").exists()
+    told = f"{path}: other settings or code: moved to {aside}; its episodes are played anew\n"
+    assert capfd.readouterr().out == told
+    assert not path.exists() and aside.read_bytes() == content
+
+
+def test_what_was_moved_aside_comes_back_when_it_fits_again(wine, runner, tmp_path, whole, capfd):
+    path, aside = tmp_path / "journal", tmp_path / "journal.aside"
+    with pytest.raises(Killed), Journal(path, "one") as journal:
+        play(wine, Mortal(runner, 5), journal)
+    first = path.read_bytes()
+    with pytest.raises(Killed), Journal(path, "other") as journal:
+        play(wine, Mortal(runner, 1), journal)
+    second, policy = path.read_bytes(), Speaker()
+    with Journal(path, "one") as journal:
+        assert path.read_bytes() == first and aside.read_bytes() == second
+        played = play(wine, Mortal(runner, 4), journal, policy)
+    assert "what fits comes back from there" in capfd.readouterr().out
+    assert [untimed(t) for t in played] == [untimed(t) for t in whole]
+    assert policy.asked < EPISODES * len(TURNS)
+
+
+@pytest.mark.parametrize(
+    ("edited", "fits"),
+    [
+        ("evaluation/figures.py", True),
+        ("browser/episodes.py", True),
+        ("training/ppo.py", True),
+        ("wrappers/verl_update.py", True),
+        ("core/README.md", True),
+        ("core/play.py", False),
+        ("core/prompts/zero_shot.yaml", False),
+        ("sandbox/supervisor.py", False),
+        ("wrappers/vllm_policy.py", False),
+        ("rollout.py", False),
+    ],
+)
+def test_an_edit_counts_if_it_may_change_an_episode(
+    wine, runner, tmp_path, monkeypatch, edited, fits
+):
+    package = shutil.copytree(ROOT / "agent", tmp_path / "agent")
+    monkeypatch.setattr("agent.core.journal._PACKAGE", package)
+    path = tmp_path / "journal"
+    with pytest.raises(Killed), Journal(path, "one") as journal:
+        play(wine, Mortal(runner, 2), journal)
+    with (package / edited).open("a") as file:
+        file.write("\n# an edit\n")
+    with Journal(path, "one") as journal:
+        assert bool(len(journal)) == fits
+
+
+def test_all_code_that_is_imported_to_play_counts_but_what_trains():
+    scripts = ("base_model", "generate_trajectories", "evaluate", "evaluate_api_model")
+    used = set().union(*(imported_files(ROOT / f"scripts/{name}.py") for name in scripts))
+    counted = playing(ROOT / "agent")
+    left_out = {path for path in used if path.parent.name != "scripts"} - set(counted)
+    assert all(path.is_relative_to(ROOT / "agent/training") for path in left_out)
+    assert len(counted) > 50
 
 
 def test_two_jobs_never_play_the_same_episodes(tmp_path):

@@ -33,7 +33,7 @@ class Free(Speaker):
     def respond(
         self, conversations: Sequence[Conversation], seeds: Sequence[int]
     ) -> list[Response]:
-        assert len(conversations) == 1
+        assert self.in_rounds or len(conversations) == 1
         with self.guard:
             self.now += 1
             self.most = max(self.most, self.now)
@@ -64,8 +64,8 @@ class Room:
         return Execution("timed_out" if program == "hang" else "ok", "", "", "", None, "", 0.01)
 
 
-def rollout(policy, turns: int, workers: int, **facts) -> Rollout:
-    limits = EpisodeLimits(turns, 400, 600.0)
+def rollout(policy, turns: int, workers: int, seconds: float = 600.0, **facts) -> Rollout:
+    limits = EpisodeLimits(turns, 400, seconds)
     watch = Stopwatch("test", "play")
     return Rollout(policy, PromptManager("zero_shot"), limits, workers, "limits", watch, **facts)
 
@@ -97,9 +97,15 @@ class Script(Free):
 
 
 def play_programs(
-    wine: Competition, programs: Sequence[Sequence[str]], room: Room, workers: int, **facts
+    wine: Competition,
+    programs: Sequence[Sequence[str]],
+    room: Room,
+    workers: int,
+    in_rounds: bool = False,
+    **facts,
 ) -> tuple[Script, list[Trajectory]]:
     policy = Script(programs)
+    policy.in_rounds = in_rounds
     worlds = [CompetitionEnvironment(wine, room, grade, 2) for _ in programs]
     keys = [EpisodeKey(0, 1, 0, number) for number in range(len(programs))]
     return policy, play_episodes(rollout(policy, len(programs[0]), workers, **facts), worlds, keys)
@@ -128,6 +134,18 @@ def test_workers_bound_the_programs_and_not_the_answers(wine):
     policy, trajectories = play_programs(wine, [["a", "b", "c"]] * 12, room, 3)
     assert 2 <= room.most <= 3 < policy.most
     assert len(trajectories) == 12
+
+
+@pytest.mark.parametrize("in_rounds", [False, True])
+def test_waiting_for_a_worker_costs_an_episode_no_turn(wine, in_rounds):
+    """Each program counts a hundredth of a second and keeps the one worker for a fifth."""
+    started = time.monotonic()
+    programs, room = [["hang"] * 3] * 4, Room(0.2)
+    _, trajectories = play_programs(wine, programs, room, 1, in_rounds, seconds=1.0)
+    assert time.monotonic() - started > 2.0
+    assert {(t.stop_reason, len(t.turns)) for t in trajectories} == {("max_turns", 3)}
+    _, trajectories = play_programs(wine, programs, room, 4, in_rounds, seconds=0.015)
+    assert {t.stop_reason for t in trajectories} == {"seconds"}
 
 
 def test_what_breaks_in_one_episode_ends_the_job_at_once(wine):

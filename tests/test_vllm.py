@@ -52,7 +52,11 @@ CPU = (
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
+    """Like Qwen's, it recommends what would falsify log-probs."""
+    folder = make_model(tmp_path_factory.mktemp("model"))
+    recommended = {"top_p": 0.8, "top_k": 2, "min_p": 0.1, "repetition_penalty": 1.5}
+    (folder / "generation_config.json").write_text(json.dumps(recommended))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,11 @@ def play(policy, wine, runner, journal: Journal | None = None, **facts) -> list[
 
 
 def test_logprobs_are_those_of_the_sampled_tokens_at_the_sampling_temperature(server, model):
-    policy, local = VllmPolicy(model, SAMPLING, server.complete), LocalModel(model, SAMPLING)
+    check_logprobs(VllmPolicy(model, SAMPLING, server.complete), model)
+
+
+def check_logprobs(policy: VllmPolicy, model: Path) -> None:
+    local = LocalModel(model, SAMPLING)
     context = local.tokenizer.encode("".join(TEXTS[:3]))
     ids, logprobs = policy.sample(context, seed=5)
     assert 0 < len(ids) <= SAMPLING.max_new_tokens
@@ -227,10 +235,14 @@ def users(model: Path, settings_of_server: VllmSettings, monkeypatch) -> Iterato
             process.wait()
 
     def make(
-        name: str = model_digest(model), mode: str = "processed_logprobs", wait: float = 600.0
+        name: str = model_digest(model),
+        mode: str = "processed_logprobs",
+        wait: float = 600.0,
+        defaults: str = "vllm",
     ):
         arguments = serving(model, name, SAMPLING.context_tokens)
         arguments[arguments.index("processed_logprobs")] = mode
+        arguments[arguments.index("vllm")] = defaults
         places = ["--host", "127.0.0.1", "--port", str(port)]
         shares = ["--tensor-parallel-size", "1", "--data-parallel-size", "1"]
 
@@ -291,6 +303,14 @@ def test_a_running_server_must_give_the_logprobs_of_sampling(users, model):
         running(model, settings),
     ):
         pass
+
+
+def test_what_a_model_recommends_shapes_nothing(users, model):
+    """A server that the user started takes it from the model's folder where a request is silent."""
+    settings, start = users(defaults="auto")
+    start()
+    with running(model, settings) as server:
+        check_logprobs(VllmPolicy(model, SAMPLING, server.complete), model)
 
 
 def test_a_reply_without_ids_is_no_answer(model):

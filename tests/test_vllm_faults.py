@@ -211,6 +211,21 @@ def test_a_request_that_always_fails_is_given_up_and_the_server_goes_on(server, 
     assert server.complete(REQUEST)["choices"] and process_of(server) == process
 
 
+def test_a_server_that_hangs_is_started_again(model, tmp_path, monkeypatch, capfd):
+    """It says that it is well, and answers others."""
+    monkeypatch.setenv("FAULTS", str(tmp_path / "faults"))
+    monkeypatch.setattr(ask, "__defaults__", (None, 5.0))  # instead of an hour
+    with ThreadPoolExecutor(4) as pool, make(model, tmp_path, restarts=1) as server:
+        (tmp_path / "faults").write_text("hangs\n" * 2)
+        assert all(answer.result(60)["choices"] for answer in ask_together(server, pool, 4))
+        said = capfd.readouterr().out
+        assert said.count("left a request without an answer and is started again") == 1
+        (tmp_path / "faults").write_text("hangs\n")
+        with pytest.raises(RuntimeError, match=r"died or hung 2 times; see .*vllm\.log"):
+            server.complete(REQUEST)
+    assert server._started == 2
+
+
 @pytest.mark.parametrize(
     ("fault", "told"), [("is cut short", "IncompleteRead"), ("is no JSON", "JSONDecodeError")]
 )
@@ -236,11 +251,14 @@ def users(model: Path, folder: Path, faults: Path, monkeypatch) -> Iterator[Runn
     process.wait()
 
 
-def test_a_running_server_is_not_asked_for_ever(users, model, faults):
+def test_a_running_server_is_not_asked_for_ever(users, model, faults, monkeypatch):
     with RunningServer(model, SAMPLING.context_tokens, users) as server:
         for fault in ("500", "is cut short", "is no JSON"):
             faults.write_text(f"{fault}\n")
             assert server.complete(REQUEST)["choices"]
+        monkeypatch.setattr(ask, "__defaults__", (None, 1.0))  # instead of an hour
+        faults.write_text("hangs\n" * 2)
+        assert server.complete(REQUEST)["choices"] and faults.read_text() == ""
         faults.write_text("500\n" * 50)
         with pytest.raises(RuntimeError, match=f"a request failed {ATTEMPTS} times"):
             server.complete(REQUEST)

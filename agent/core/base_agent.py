@@ -10,12 +10,17 @@ from agent.core.records import Conversation, Message
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer. `first_token:last_token` is its slice of the conversation's tokens."""
+    """One answer. `first_token:last_token` is its slice of the conversation's tokens.
+
+    The loop fills in `generate_seconds`: the wall seconds of the call that gave the answer, in
+    equal shares where it gave several. What the policy itself waits for, as a busy server, counts.
+    """
 
     text: str
     finish: Literal["stop", "length", "context"]  # "context": no room left, nothing was sampled
     first_token: int = 0
     last_token: int = 0
+    generate_seconds: float = 0.0
 
 
 class Policy(Protocol):

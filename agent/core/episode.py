@@ -1,7 +1,6 @@
 """One episode: how it opens, what a turn adds to it, and the record that it becomes."""
 
 import hashlib
-import time
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +19,7 @@ _ATTEMPT_CHARACTERS = 40  # about what one takes in a summary
 class EpisodeLimits:
     max_turns: int
     output_characters: int  # of a program's output that the agent gets to see
-    seconds: float  # an episode gets no further turn after this long
+    seconds: float  # an episode whose turns took longer together gets no further one
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,6 @@ class Episode:
 
     key: EpisodeKey
     environment: Environment
-    started: float
     conversation: Conversation = field(default_factory=Conversation)
     turns: list[Turn] = field(default_factory=list)
     stop_reason: StopReason | None = None
@@ -52,7 +50,7 @@ class Episode:
 def open_episode(
     key: EpisodeKey, environment: Environment, prompts: PromptManager, limits: EpisodeLimits
 ) -> Episode:
-    episode = Episode(key, environment, time.monotonic())
+    episode = Episode(key, environment)
     if prompts.action_format == "tool_call":
         episode.conversation.tools = TOOLS
     competition = environment.competition
@@ -111,7 +109,6 @@ def record_turn(
     episode: Episode,
     response: Response,
     feedback: Feedback,
-    generate_seconds: float,
     prompts: PromptManager,
     limits: EpisodeLimits,
 ) -> None:
@@ -129,7 +126,7 @@ def record_turn(
             raw_score=feedback.raw_score,
             position_score=feedback.position_score,
             submission=feedback.submission,
-            generate_seconds=generate_seconds,
+            generate_seconds=response.generate_seconds,
             execute_seconds=feedback.execute_seconds,
             grade_seconds=feedback.grade_seconds,
             hack_attempts=feedback.attempts,
@@ -143,7 +140,7 @@ def record_turn(
     ]
     if turns_left == 0:
         episode.stop_reason = "max_turns"
-    elif time.monotonic() - episode.started > limits.seconds:
+    elif sum(turn.seconds for turn in episode.turns) > limits.seconds:
         episode.stop_reason = "seconds"
 
 

@@ -21,24 +21,28 @@ from typing import Any
 
 from agent.core.base_agent import Response
 from agent.core.environment import Feedback
+from agent.core.files import unfinished
 from agent.core.records import Conversation
 
 _SYNC_SECONDS = (
     1.0  # at most this long is lost when the whole machine dies; a killed job loses none
 )
 _PACKAGE = Path(__file__).parents[1]
+# What of it plays no part in an episode; all else does, the code of child processes as well.
+_NO_PART = ("training/*", "evaluation/*", "browser/*", "grading.py", "wrappers/verl_*")
 
 
 class Journal:
     """Of the episodes of one job, by number and turn; use as a context manager, and from threads.
 
     conditions: text that names all that the episodes depend on. What was played under others, or
-    by other code, is dropped. Raises `RuntimeError` while another process has the file.
+    by other code, is moved aside, and comes back if it fits again before more is moved there.
+    Raises `RuntimeError` while another process has the file.
     """
 
     def __init__(self, path: Path, conditions: str) -> None:
         self._path = path
-        self._header = {"conditions": _digest(conditions)}
+        self._header = _line({"conditions": _digest(conditions)})
         self._responses: dict[tuple[int, int], dict[str, Any]] = {}
         self._feedback: dict[tuple[int, int], Feedback] = {}
         self._synced = time.monotonic()
@@ -117,7 +121,7 @@ class Journal:
                 episodes, conversations, lengths, responses, strict=True
             )
         ]
-        self._append({"responses": rows})
+        self._append(_line({"responses": rows}))
         self._worth_keeping |= any(response.finish != "context" for response in responses)
 
     def feedback(self, episode: int, turn: int) -> Feedback | None:
@@ -127,10 +131,9 @@ class Journal:
         facts = asdict(feedback)
         if feedback.submission is not None:
             facts["submission"] = base64.b64encode(feedback.submission).decode()
-        self._append({"episode": episode, "turn": turn, "feedback": facts})
+        self._append(_line({"episode": episode, "turn": turn, "feedback": facts}))
 
-    def _append(self, entry: dict[str, Any]) -> None:
-        line = json.dumps(entry).encode() + b"\n"
+    def _append(self, line: bytes) -> None:
         with self._writing:
             try:
                 # Nothing may be written behind half a line, by any other thread either.
@@ -145,16 +148,29 @@ class Journal:
 
     def _read(self) -> None:
         self._file.seek(0)
-        content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        entries = [json.loads(line) for line in whole.splitlines()]
-        if entries[:1] != [self._header]:
-            self._file.truncate(0)
+        lines = _whole_lines(self._file.read())
+        if lines[:1] != [self._header]:
+            lines = self._exchange(lines)
+        self._file.truncate(sum(map(len, lines)))
+        if not lines:
             self._append(self._header)
-            return
-        self._file.truncate(len(whole))
-        for entry in entries[1:]:
-            self._remember(entry)
+        for line in lines[1:]:
+            self._remember(json.loads(line))
+
+    def _exchange(self, unfit: list[bytes]) -> list[bytes]:
+        """Move aside what does not fit; what was moved there before comes back if it does."""
+        aside = self._path.with_name(f"{self._path.name}.aside")
+        before = _whole_lines(aside.read_bytes()) if aside.exists() else []
+        fit = before if before[:1] == [self._header] else []
+        if len(unfit) > 1 or fit:
+            then = "what fits comes back from there" if fit else "its episodes are played anew"
+            print(f"{self._path}: other settings or code: moved to {aside}; {then}", flush=True)
+            with unfinished(aside) as partial:
+                partial.write_bytes(b"".join(unfit))
+                self._file.truncate(0)
+                for line in fit:
+                    self._append(line)
+        return fit
 
     def _remember(self, entry: dict[str, Any]) -> None:
         self._worth_keeping = True
@@ -168,9 +184,24 @@ class Journal:
             self._feedback[entry["episode"], entry["turn"]] = Feedback(**facts)
 
 
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    return content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+
+
 def _digest(conditions: str) -> str:
-    """Of the conditions and of this package's code: what an edit changed is played again."""
+    """Of the conditions, code and prompts: what an edit changed is played again."""
     digest = hashlib.blake2b(conditions.encode(), digest_size=16)
-    for source in sorted(_PACKAGE.rglob("*.py")):
+    for source in playing(_PACKAGE):
         digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def playing(package: Path) -> list[Path]:
+    """The files of the package that decide what happens in an episode."""
+    left_out = {path for pattern in _NO_PART for path in package.glob(pattern)}
+    files = sorted(package.rglob("*"))
+    return [path for path in files if path.suffix in {".py", ".yaml"} and path not in left_out]

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.core.base_agent import Policy, Response
@@ -107,9 +107,7 @@ def _play_alone(
     for turn in range(rollout.limits.max_turns):
         if episode.stop_reason is not None or stopping.is_set():
             return
-        started = time.perf_counter()
         response = _respond(rollout, [episode], turn)[0]
-        seconds = time.perf_counter() - started
         if response.finish == "context":
             episode.stop_reason = "context"
             return
@@ -117,7 +115,7 @@ def _play_alone(
             if stopping.is_set():
                 return
             feedback = _step(rollout, episode, response, turn)
-        record_turn(episode, response, feedback, seconds, rollout.prompts, rollout.limits)
+        record_turn(episode, response, feedback, rollout.prompts, rollout.limits)
         rollout.on_turns(1)
 
 
@@ -125,7 +123,7 @@ def _divide_time(stopwatch: Stopwatch, episodes: Sequence[Episode]) -> None:
     """Both went on at once: the wall time is divided as the seconds of the turns are."""
     turns = [turn for episode in episodes for turn in episode.turns]
     executed = sum(turn.execute_seconds + turn.grade_seconds for turn in turns)
-    worked = executed + sum(turn.generate_seconds for turn in turns)
+    worked = sum(turn.seconds for turn in turns)
     if worked:
         stopwatch.move("generate", "execute", stopwatch.seconds["generate"] * executed / worked)
 
@@ -134,10 +132,8 @@ def _play_round(
     rollout: Rollout, living: Sequence[Episode], turn: int, pool: ThreadPoolExecutor
 ) -> None:
     _heed_warning(rollout, [], threading.Event())
-    started = time.perf_counter()
     with rollout.stopwatch.phase("generate"):
         responses = _respond(rollout, living, turn)
-    seconds = (time.perf_counter() - started) / len(living)
     with rollout.stopwatch.phase("execute"):
         steps = [
             None
@@ -150,7 +146,7 @@ def _play_round(
         if step is None:
             episode.stop_reason = "context"
             continue
-        record_turn(episode, response, step.result(), seconds, rollout.prompts, rollout.limits)
+        record_turn(episode, response, step.result(), rollout.prompts, rollout.limits)
 
 
 def _respond(rollout: Rollout, living: Sequence[Episode], turn: int) -> list[Response]:
@@ -167,7 +163,10 @@ def _respond(rollout: Rollout, living: Sequence[Episode], turn: int) -> list[Res
         conversations = [living[number].conversation for number in asked]
         lengths = [len(conversation.token_ids) for conversation in conversations]
         seeds = [living[number].key.turn_seed(turn) for number in asked]
+        started = time.perf_counter()
         answers = rollout.policy.respond(conversations, seeds)
+        seconds = (time.perf_counter() - started) / len(asked)
+        answers = [replace(answer, generate_seconds=seconds) for answer in answers]
         if journal is not None:
             episodes = [living[number].key.episode for number in asked]
             journal.add_responses(turn, episodes, conversations, lengths, answers)

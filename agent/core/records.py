@@ -55,6 +55,11 @@ class Turn:
     first_token: int
     last_token: int
 
+    @property
+    def seconds(self) -> float:
+        """Of its own work: neither waiting for a worker nor what a killed job did in vain."""
+        return self.generate_seconds + self.execute_seconds + self.grade_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:

@@ -11,6 +11,7 @@ from agent.core.chat import append_answer, extend_context, has_room
 from agent.core.local_model import SamplingSettings
 from agent.core.model_folder import model_digest, model_folder
 from agent.core.records import Conversation
+from agent.wrappers.vllm_requests import UNSHAPED
 
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -53,6 +54,7 @@ class VllmPolicy:
                 "prompt": list(context),
                 "max_tokens": self._settings.max_new_tokens,
                 "temperature": self.temperature,
+                **UNSHAPED,
                 "seed": seed,
                 "logprobs": 0,  # of the sampled tokens alone
                 "return_token_ids": True,

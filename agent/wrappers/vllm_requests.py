@@ -7,6 +7,9 @@ import urllib.request
 from http.client import HTTPException
 from typing import Any
 
+# Nothing but the temperature shapes the distribution that is sampled from. A server would take what
+# a request leaves out from the model's generation_config.json, as Qwen's top_p, top_k and penalty.
+UNSHAPED = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 ATTEMPTS = 6
 _FIRST_WAIT = 2.0  # s before a request is sent again, doubled each time
 _REQUEST_SECONDS = 3600.0  # for one answer, waiting for others included

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from agent.core.model_folder import model_digest
-from agent.wrappers.vllm_requests import Attempts, ask
+from agent.wrappers.vllm_requests import UNSHAPED, Attempts, ask
 from agent.wrappers.vllm_server import serving
 from agent.wrappers.vllm_settings import RunningSettings
 
@@ -92,7 +92,7 @@ class RunningServer:
 
     def _likeliest(self, temperature: float) -> float:
         request = {"prompt": [1, 2], "max_tokens": 1, "temperature": temperature, "logprobs": 1}
-        (top,) = self.complete(request)["choices"][0]["logprobs"]["top_logprobs"]
+        (top,) = self.complete(request | UNSHAPED)["choices"][0]["logprobs"]["top_logprobs"]
         return float(max(top.values()))
 
 

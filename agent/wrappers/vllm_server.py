@@ -1,4 +1,4 @@
-"""A vLLM server for the length of one job: started, watched, started again when it dies, stopped.
+"""A vLLM server for the length of one job: started, watched, started again if need be, stopped.
 
 It listens on this machine alone, on a free port and with a key of its own. It runs in a process of
 another environment if need be: nothing of vLLM is imported here.
@@ -32,7 +32,8 @@ class VllmServer:
 
     Raises `RuntimeError` when it does not come up, died more than `restarts` times, or fails one
     request again and again. Once that or the end of the context is reached nothing is started or
-    asked any more: whoever still waits for an answer is told so.
+    asked any more: whoever still waits for an answer is told so. A server that left a request
+    without an answer for an hour counts as dead, whatever it says of its health: its engine hangs.
     """
 
     def __init__(
@@ -71,23 +72,24 @@ class VllmServer:
             try:
                 return ask(self._url, "/v1/completions", self._key, {"model": MODEL, **request})
             except OSError as failed:
-                if not self._restart_if_dead(generation):
+                if not self._restart_if_dead(generation, isinstance(failed, TimeoutError)):
                     attempts.note(failed)
 
-    def _restart_if_dead(self, generation: int) -> bool:
+    def _restart_if_dead(self, generation: int, hung: bool) -> bool:
         """Start it again, once for all threads that saw it die; False when it lives after all."""
         with self._starting:
             if self._over.is_set():
                 raise RuntimeError(f"vllm: {self._why}")
             if generation != self._started:
                 return True
-            if self._is_alive():
+            if not hung and self._is_alive():
                 return False
             self._stop()
             if self._started > self._settings.restarts:
-                self._end(f"the server died {self._started} times; see {self._log}")
+                self._end(f"the server died or hung {self._started} times; see {self._log}")
                 raise RuntimeError(f"vllm: {self._why}")
-            print("vllm: the server died and is started again", flush=True)
+            what = "left a request without an answer" if hung else "died"
+            print(f"vllm: the server {what} and is started again", flush=True)
             self._start()
             return True
 

@@ -17,10 +17,12 @@ import torch
 
 from agent.core.local_model import LocalModel, SamplingSettings
 
+# What else may shape the distribution, and the values at which it does not: vLLM's own defaults.
+NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 KNOWN = {
     "/v1/completions": {
         *("model", "prompt", "max_tokens", "temperature", "seed", "logprobs", "return_token_ids"),
-        *("stop_token_ids", "skip_special_tokens"),
+        *("stop_token_ids", "skip_special_tokens", *NEUTRAL),
     },
     "/v1/chat/completions": {"model", "messages", "max_tokens", "temperature", "seed"},
 }
@@ -68,6 +70,13 @@ def chat(model: LocalModel, body: dict[str, Any], guard: threading.Lock) -> dict
     }
 
 
+def shaping(options: argparse.Namespace) -> dict[str, float]:
+    """What requests are given that do not say it: the model's own, unless vLLM's are asked for."""
+    if options.generation_config == "vllm":
+        return NEUTRAL
+    return NEUTRAL | json.loads((Path(options.model) / "generation_config.json").read_text())
+
+
 def next_fault(guard: threading.Lock) -> str:
     """What is to go wrong now: the first line of the file FAULTS, which is taken out of it."""
     path = Path(os.environ.get("FAULTS", "/nowhere"))
@@ -89,7 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     model = LocalModel(options.model, SamplingSettings(1.0, 1, options.max_model_len, 1))
     guard = threading.Lock()
-    key = os.environ["VLLM_API_KEY"]
+    key, given = os.environ["VLLM_API_KEY"], shaping(options)
 
     class Handler(BaseHTTPRequestHandler):
         def _reply(self, status: int, content: dict[str, Any]) -> None:
@@ -114,6 +123,8 @@ def main() -> None:
                 self._reply(200, chat(model, body, guard))
             elif len(body["prompt"]) + body["max_tokens"] > options.max_model_len:
                 self._reply(400, {"error": "longer than the context"})
+            elif any(body.get(name, given[name]) != NEUTRAL[name] for name in NEUTRAL):
+                self._reply(400, {"error": "only the temperature can shape what is sampled here"})
             elif fault := next_fault(guard):
                 self._fail(fault)
             else:
