@@ -58,6 +58,7 @@ JUDGING = (
     "agent/core/position.py",
     "agent/wrappers/mledojo_metrics.py",
 )
+CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 # What makes the public files: a parameter of the jobs that play and start from them.
 PREPARATION = [
     Path(SCORING).read_text().partition("METRICS: ")[2],
@@ -65,8 +66,8 @@ PREPARATION = [
     fingerprint("prepare_mle_dojo_competition", without=JUDGING) if BENCHMARK else "",
     str(MLE_DOJO["commit"]) if BENCHMARK else "",
     str(MLE_DOJO["drop_leaking_columns"]) if BENCHMARK else "",
+    CATALOGUE.loc[BENCHMARK, "source"].to_json() if BENCHMARK else "",
 ]
-CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 
 
 wildcard_constraints:
@@ -96,6 +97,11 @@ def categories(group):
 
 def prepared(group):
     return expand("results/competitions/{name}/competition.json", name=names(group))
+
+
+def catalogue_entry(wildcards):
+    """What is known of one of MLE-Dojo's competitions; its job reads no other line of the file."""
+    return CATALOGUE.loc[wildcards.competition].to_json()
 
 
 def archive_option(wildcards):
