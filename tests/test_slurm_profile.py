@@ -16,9 +16,11 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
+    ExecMode,
     OutputSettings,
     Quietness,
     ResourceSettings,
+    WorkflowSettings,
 )
 from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 
@@ -195,12 +197,27 @@ def test_whatever_attempt_it_is_a_job_fits_a_partition_for_such_jobs(tmp_path: P
     assert all(found <= {"cpu", "large"} for found in chosen.values()), chosen
 
 
-def one_job_of_each_rule(config: str, caps: dict[str, int] | None = None) -> list[Any]:
+def test_a_job_knows_the_most_that_it_was_sent_with() -> None:
+    """Its own Snakemake is not told the profile's resources, and counts its programs by them."""
+    caps = {"cpu_mem_mb": 8000, "cpu_runtime": 25}
+    counted = []
+    for mode in (ExecMode.DEFAULT, ExecMode.REMOTE):
+        jobs = one_job_of_each_rule(SMOKE, caps if mode is ExecMode.DEFAULT else {}, mode)
+        [job] = [job for job in jobs if job.rule.name == "generate_trajectories"]
+        job.attempt = 3
+        counted.append((job.resources.mem_mb, job.resources.runtime, job.params.workers))
+    assert counted == [(8000, 25, 1)] * 2
+
+
+def one_job_of_each_rule(
+    config: str, caps: dict[str, int] | None = None, mode: ExecMode = ExecMode.DEFAULT
+) -> list[Any]:
     """Those of a study that are sent."""
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(
             ResourceSettings(cores=1_000, resources=caps or {}),
             ConfigSettings(configfiles=[ROOT / config]),
+            workflow_settings=WorkflowSettings(exec_mode=mode),
             snakefile=ROOT / "Snakefile",
         )
         with redirect_stdout(StringIO()):  # the graph itself; it is made on the way

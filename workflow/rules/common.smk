@@ -1,6 +1,7 @@
 import functools
 import json
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -68,6 +69,19 @@ PREPARATION = [
     str(MLE_DOJO["drop_leaking_columns"]) if BENCHMARK else "",
     CATALOGUE.loc[BENCHMARK, "source"].to_json() if BENCHMARK else "",
 ]
+# The most that a job may ask for, by the profile's `resources`. Snakemake does not hand those on to a
+# job's own Snakemake, but SLURM hands on the environment.
+if workflow.is_main_process:
+    limits = ("cpu_mem_mb", "cpu_runtime", "gpu_mem_mb", "gpu_runtime")
+    most = {name: workflow.global_resources.get(name).value for name in limits}
+    os.environ["MLE_DOJO_RL_MOST"] = json.dumps(most)
+
+
+envvars:
+    "MLE_DOJO_RL_MOST",
+
+
+MOST = json.loads(os.environ["MLE_DOJO_RL_MOST"])
 
 
 wildcard_constraints:
@@ -120,7 +134,7 @@ def growing(on="cpu", **amounts):
     """
 
     def growth(name, amount):
-        most = workflow.global_resources.get(f"{on}_{name}").value or math.inf
+        most = MOST[f"{on}_{name}"] or math.inf
         return lambda wildcards, attempt: min(amount * attempt, most)
 
     return {name: growth(name, amount) for name, amount in amounts.items()}
