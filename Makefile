@@ -98,7 +98,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' envs/constraints.txt)"
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep -o '^torch==[^ ]*' envs/constraints.txt)"
 	$(BIN)/pip install -q -c envs/constraints.txt -e ".[competitions,mle-dojo,rollouts,training,analysis,workflow,tests]"
 	$(BIN)/pip check
 	touch $@
