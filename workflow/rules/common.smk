@@ -24,10 +24,16 @@ if "start" not in config:
     if problem := find_problem(config, workflow.overwrite_configfiles):
         sys.exit(f"error: {problem}")
 DEPLOYMENT = workflow.deployment_settings.deployment_method
+OVERWRITTEN = workflow.resource_settings.overwrite_resources
 if DEPLOYMENT >= {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}:
     sys.exit("error: --sdm conda apptainer: the containers have no conda: give one of the two")
 if DeploymentMethod.APPTAINER in DEPLOYMENT and config["update"]["nodes"] > 1:
     sys.exit("error: update.nodes: --sdm apptainer has no srun to start several nodes with: set 1")
+if config["update"]["nodes"] > 1 and "gpu_model" in OVERWRITTEN.get("train_rl", {}):
+    sys.exit(
+        "error: update.nodes: several nodes are asked for GPUs each, which leaves gpu_model out: "
+        "give train_rl in the profile a gres with type and number, like gpu:a100:8, in its place"
+    )
 
 STUDY = f"results/{config['study']}"
 # Whose base model runs start from, and whose first episodes: another study's for some variants.
@@ -167,12 +173,19 @@ def programs_at_once(wildcards, threads, resources):
 
 
 def asked_for_update():
-    """As for other jobs, times the nodes; the plugin of SLURM calls what starts on each of them MPI."""
+    """As for other jobs, on each of several nodes; the plugin of SLURM calls what starts there MPI.
+
+    It asks for `gpu` wherever they are, with `gres` for as many on every node.
+    """
     nodes, wanted = config["update"]["nodes"], asked("update")
     if nodes == 1:
         return wanted
-    several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
-    return {**wanted, **several, "gpu": nodes * wanted["gpu"]}
+    gpus = {"gpu": 0, "gres": f"gpu:{wanted['gpu']}"} if wanted["gpu"] else {}
+    return {**wanted, **gpus, "nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+
+
+def gpus_of_update():
+    return config["update"]["nodes"] * config["resources"]["update"]["gpu"]
 
 
 def launcher():
