@@ -5,7 +5,7 @@
 # make crate-validator   for the tests: the RO-Crate community's validator, in an environment of its own; needs a network
 # make vllm   an interpreter that has vLLM, for config/qwen7b.yaml: .venv/vllm/bin/python; needs a network
 # make parity   whether our engine judges as MLE-Dojo's own does; ends with one line of JSON
-# make plan   what a study will cost before it runs     (CONFIG=config/qwen7b.yaml, MEASURED=…)
+# make plan   what a study will cost before it runs     (CONFIG=config/qwen7b.yaml, MEASURED=…; PROFILE=slurm, JOBS=1: each job)
 # make competitions   MLE-Dojo's 202 competitions, and what is missing to download them
 # make diff BEFORE=before   what moved since that copy of a study's results (AFTER=results/embedded)
 # make resume   go on after a kill or a crash, on one machine or, with PROFILE=slurm, on a cluster
@@ -21,6 +21,7 @@ TORCH_INDEX ?=
 STUDY ?= results/embedded
 CONFIG ?= config/config.yaml
 MEASURED ?=
+JOBS ?=
 ATTACKS ?= 3
 BEFORE ?=
 AFTER ?= $(STUDY)
@@ -33,7 +34,7 @@ ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THR
 # Tests fetch no model; a study may name one of the hub.
 OFFLINE := $(ENVIRONMENT) HF_HUB_OFFLINE=1
 
-# How make resume calls Snakemake, as in OPTIONS="--configfile config/qwen7b.yaml".
+# How make resume calls Snakemake, as in OPTIONS="--configfile config/qwen7b.yaml"; the plan reads the profile, too.
 PROFILE ?=
 OPTIONS ?=
 
@@ -64,7 +65,8 @@ parity: install
 	$(OFFLINE) PYTHONPATH=tests $(BIN)/python -m parity --all
 
 plan: install
-	@$(ENVIRONMENT) $(BIN)/python workflow/plan.py $(CONFIG) $(if $(MEASURED),--measured $(MEASURED))
+	@$(ENVIRONMENT) $(BIN)/python workflow/plan.py $(CONFIG) $(if $(MEASURED),--measured $(MEASURED)) \
+		$(if $(PROFILE),--profile $(PROFILE)) $(if $(JOBS),--jobs)
 
 diff: install
 	@$(ENVIRONMENT) $(BIN)/python scripts/diff_results.py --before $(BEFORE) --after $(AFTER)
@@ -98,7 +100,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' envs/constraints.txt)"
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep -o '^torch==[^ ]*' envs/constraints.txt)"
 	$(BIN)/pip install -q -c envs/constraints.txt -e ".[competitions,mle-dojo,rollouts,training,analysis,workflow,tests]"
 	$(BIN)/pip check
 	touch $@

@@ -10,8 +10,16 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, copy_repository, replace_in
 from mledojo_metrics import load_all, score, synthesise
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+)
 
 from agent.competitions.catalogue import CATALOGUE, COLUMNS, find, read_catalogue, row_of
 
@@ -134,3 +142,37 @@ def test_every_metric_scores_a_synthetic_submission_unless_a_package_is_missing(
         except ValueError:
             failed.add(slug)
     assert failed == set()
+
+
+def test_an_entry_that_changes_prepares_its_own_competition_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_repository(tmp_path)
+    monkeypatch.chdir(folder)
+    before = tracked_params(folder, "titanic", "spaceship-titanic")
+    line = next(line for line in FILE.read_text().splitlines() if line.startswith("titanic,"))
+    replace_in(folder, str(CATALOGUE), line, line.replace(",dsbench,", ",kaggle,"))
+    after = tracked_params(folder, "titanic", "spaceship-titanic")
+    assert after.keys() == before.keys() > {"titanic", "spaceship-titanic", "note_conditions"}
+    # What an evaluation is played under tells of it, too.
+    assert {name for name in before if before[name] != after[name]} == {
+        "titanic",
+        "note_conditions",
+    }
+
+
+def tracked_params(folder: Path, *competitions: str) -> dict[str, object]:
+    """Parameters that run a job again, of some competitions' jobs and of the evaluations' notes."""
+    targets = {f"results/competitions/{name}/competition.json" for name in competitions}
+    note = "results/qwen7b/evaluation/seed0/iteration0/held_out/conditions.txt"
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
+        workflow = api.workflow(
+            ResourceSettings(cores=1),
+            ConfigSettings(configfiles=[folder / "config/qwen7b.yaml"]),
+            snakefile=folder / "Snakefile",
+        )
+        workflow.dag(DAGSettings(targets={*targets, note})).printrulegraph()
+        jobs = list(workflow._workflow.dag.jobs)
+    return {
+        job.wildcards.get("competition", job.rule.name): str(job.non_derived_params) for job in jobs
+    }

@@ -7,12 +7,16 @@ import os
 import re
 import runpy
 import shutil
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import yaml
 from checkout import ROOT, copy_repository, replace_in, run, snakemake
-from images import FAMILIES, digest, extras, image_file
+from images import FAMILIES, digest, extras, image_file, packages
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 DEFINITIONS = {family: (ROOT / f"containers/{family}.def").read_text() for family in FAMILIES}
 # What runs without containers, each with the reason.
@@ -61,9 +65,48 @@ def test_an_image_holds_what_the_environment_of_its_family_holds(family: str) ->
     assert (
         command == f"python -m pip install --constraint envs/constraints.txt --editable {chosen}\n"
     )
-    python, pip = yaml.safe_load((ROOT / f"envs/{family}.yaml").read_text())["dependencies"]
+    environment = (ROOT / f"envs/{family}.yaml").read_text()
+    python, pip = yaml.safe_load(environment)["dependencies"]
+    assert f" another environment: {packages(family)}\n" in environment
     assert (python, pip) == ("python =3.11", "pip")
     assert "python3.11 -m venv" in definition["post"] and "(3, 11)" in definition["test"]
+
+
+def test_a_pin_is_marked_with_the_families_that_install_it() -> None:
+    """All four where it has no mark; only the workflow or the tests where no family does."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    options, common = project["optional-dependencies"], project["dependencies"]
+    users = {
+        family: needed([*common, *(name for extra in extras(family) for name in options[extra])])
+        for family in FAMILIES
+    } | {extra: needed(options[extra]) for extra in ("workflow", "tests")}
+    pinned = [
+        line.partition("  # ")
+        for line in (ROOT / "envs/constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    expected = []
+    for pin, _, _ in pinned:
+        name = canonicalize_name(pin.partition("==")[0])
+        found = [user for user, names in users.items() if name in names]
+        chosen = [user for user in found if user in FAMILIES] or found
+        expected.append((pin, "" if chosen == list(FAMILIES) else " ".join(chosen)))
+    assert [(pin, mark) for pin, _, mark in pinned] == expected
+
+
+def needed(requirements: list[str]) -> set[str]:
+    """All packages that installing these brings, as those that are installed here declare it."""
+    waiting, found = [Requirement(text) for text in requirements], set()
+    while waiting:
+        one = waiting.pop()
+        for extra in ("", *one.extras):
+            if (canonicalize_name(one.name), extra) not in found:
+                found.add((canonicalize_name(one.name), extra))
+                declared = map(Requirement, requires(one.name) or [])
+                waiting += [
+                    r for r in declared if not r.marker or r.marker.evaluate({"extra": extra})
+                ]
+    return {name for name, _ in found}
 
 
 def test_definitions_differ_only_in_what_their_family_needs() -> None:
@@ -83,6 +126,8 @@ def test_definitions_differ_only_in_what_their_family_needs() -> None:
     ("file", "old", "new", "changed"),
     [
         ("envs/constraints.txt", "numpy==", "numpy==1", set(FAMILIES)),
+        ("envs/constraints.txt", "matplotlib==", "matplotlib==1", {"analysis"}),
+        ("envs/constraints.txt", "ruff==", "ruff==1", set()),
         ("containers/training.def", "%post", "%post\n    true", {"training"}),
         ("envs/rollouts.post-deploy.sh", "mle-dojo,", "", {"rollouts"}),
         (

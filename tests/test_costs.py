@@ -7,6 +7,7 @@ from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
+import yaml
 from checkout import ROOT, SMOKE, configure, copy_repository
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +107,23 @@ def test_measured_jobs_tell_of_the_others(tmp_path: Path) -> None:
     other = plan(folder, str(larger), "--measured", str(SMOKE))
     row = next(line for line in other.splitlines() if "generate_trajectories" in line).split()
     assert row[5] == "1.0" and row[-2:] == ["1", "measured"]
+
+
+def test_jobs_are_listed_with_what_they_ask_for_on_all_nodes_and_within_the_profile(
+    tmp_path: Path,
+) -> None:
+    folder = copy_repository(tmp_path)
+    configure(folder, "update.nodes", 2)
+    configure(folder, "resources.update.gpu", 1)
+    profile = yaml.safe_load((folder / "slurm/config.yaml").read_text())
+    profile["resources"]["gpu_runtime"] = 6
+    (folder / "slurm/config.yaml").write_text(yaml.safe_dump(profile))
+    asked = "2 cores, 2 GPUs, 4,000 MB of memory, 20 MB of disk"
+    for options, minutes in (["--jobs"], 10), (["--jobs", "--profile", "slurm"], 6):
+        lines = plan(folder, str(SMOKE), *options).splitlines()
+        assert f"train_rl 0 1: {asked}, {minutes}.0 of {minutes} minutes" in lines
+        hours = round(2 * 2 * minutes / 60, 1)
+        assert f", {hours} GPU-hours, " in lines[-1]
 
 
 def test_imitation_learns_from_fewer_episodes_and_without_a_critic(tmp_path: Path) -> None:

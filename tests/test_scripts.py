@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fingerprint
 import pandas as pd
 import pytest
 import yaml
@@ -62,6 +63,33 @@ def test_a_fingerprint_knows_modules_that_are_imported_late() -> None:
     found = {path.name for path in imported_files(ROOT / "scripts/train_rl.py")}
     assert {"verl_wrapper.py", "verl_update.py", "verl_cpu.py", "rewards.py"} <= found
     assert not {"teacher.py", "environment.py", "local_model.py"} & found
+
+
+PLAYERS = ("base_model", "generate_trajectories", "evaluate", "evaluate_yardsticks")
+
+
+@pytest.mark.parametrize("script", [*PLAYERS, "evaluate_api_model"])
+def test_a_fingerprint_knows_what_runs_in_children(script: str) -> None:
+    """The sandbox's, and MLE-Dojo's; its agents play behind an API only."""
+    children = set((ROOT / "agent").rglob("*_child.py"))
+    if script in PLAYERS:
+        children.remove(ROOT / "agent/wrappers/mledojo_agents_child.py")
+    sandbox = {*(ROOT / "agent/sandbox").glob("*.py")} - {ROOT / "agent/sandbox/__init__.py"}
+    assert children and len(sandbox) > 15
+    assert children | sandbox <= imported_files(ROOT / f"scripts/{script}.py")
+
+
+def test_a_fingerprint_follows_the_texts_that_name_code_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    (tmp_path / "agent").mkdir()
+    for name in ("full", "beside", "told"):
+        (tmp_path / f"agent/{name}.py").touch()
+    script = tmp_path / "agent/script.py"
+    script.write_text("STARTED = ['import agent.full as it', 'beside.py', 'see told.py']")
+    found = {path.stem for path in fingerprint.imported_files(script)}
+    assert found == {"script", "full", "beside"}
 
 
 def test_playing_updating_and_evaluating_work_by_hand(

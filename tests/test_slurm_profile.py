@@ -10,17 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
-from checkout import ROOT, SMOKE, copy_repository, run
+from checkout import ROOT, SMOKE, configure, copy_repository, run, snakemake
 from fingerprint import imported_files
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
+    ExecMode,
     OutputSettings,
     Quietness,
     ResourceSettings,
+    WorkflowSettings,
 )
 from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
 
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 GENERIC = {"gpu", "mem_mb", "runtime", "disk_mb", "cores_of_study", "_cores", "_nodes", "tmpdir"}
@@ -195,12 +199,52 @@ def test_whatever_attempt_it_is_a_job_fits_a_partition_for_such_jobs(tmp_path: P
     assert all(found <= {"cpu", "large"} for found in chosen.values()), chosen
 
 
-def one_job_of_each_rule(config: str, caps: dict[str, int] | None = None) -> list[Any]:
+def test_a_job_knows_the_most_that_it_was_sent_with() -> None:
+    """Its own Snakemake is not told the profile's resources, and counts its programs by them."""
+    caps = {"cpu_mem_mb": 8000, "cpu_runtime": 25}
+    counted = []
+    for mode in (ExecMode.DEFAULT, ExecMode.REMOTE):
+        jobs = one_job_of_each_rule(SMOKE, caps if mode is ExecMode.DEFAULT else {}, mode)
+        [job] = [job for job in jobs if job.rule.name == "generate_trajectories"]
+        job.attempt = 3
+        counted.append((job.resources.mem_mb, job.resources.runtime, job.params.workers))
+    assert counted == [(8000, 25, 1)] * 2
+
+
+def test_an_update_on_several_nodes_asks_for_its_gpus_on_each(tmp_path: Path) -> None:
+    """A sum of GPUs may be unequal, and is more than a partition's limit, which is of one node."""
+    config, profile = tmp_path / "two.yaml", tmp_path / "config.yaml"
+    text = (ROOT / "config/qwen7b.yaml").read_text()
+    config.write_text(text.replace("\n  nodes: 1\n", "\n  nodes: 2\n"))
+    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](SITE), []))
+    caps = yaml.safe_load(profile.read_text())["resources"]
+    [job] = [job for job in one_job_of_each_rule(str(config), caps) if job.rule.name == "train_rl"]
+    assert set_gres_string(job) == " --gres=gpu:8"
+    assert get_best_partition(read_partition_file(profile), job, logging.getLogger()) == "gpu"
+    facts = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account"), "x")
+    sent = get_submit_command(job, facts | {"partition": "", "workdir": ""})
+    assert "--nodes=2 --ntasks=2 --cpus-per-task=32" in sent and "--ntasks-per-gpu" not in sent
+    assert " --gpus 16 " in job.shellcmd and "--gpus-per-node=8 " in job.shellcmd
+
+
+def test_the_type_of_gpus_on_several_nodes_is_part_of_what_is_asked_on_each(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    configure(folder, "update.nodes", 2)
+    options = ("--dry-run", "--set-resources", "train_rl:gpu_model=a100")
+    done = snakemake(folder, *options)
+    assert done.returncode == 1
+    assert "error: update.nodes: several nodes are asked for GPUs each" in done.stderr
+
+
+def one_job_of_each_rule(
+    config: str, caps: dict[str, int] | None = None, mode: ExecMode = ExecMode.DEFAULT
+) -> list[Any]:
     """Those of a study that are sent."""
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(
             ResourceSettings(cores=1_000, resources=caps or {}),
             ConfigSettings(configfiles=[ROOT / config]),
+            workflow_settings=WorkflowSettings(exec_mode=mode),
             snakefile=ROOT / "Snakefile",
         )
         with redirect_stdout(StringIO()):  # the graph itself; it is made on the way

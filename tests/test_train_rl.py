@@ -84,7 +84,7 @@ PLANS: list[tuple[int, int, str, dict[str, str]]] = [
         "python -m torch.distributed.run --nproc-per-node 1 --nnodes 2 --rdzv-backend c10d "
         "--rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 10000)) "
         "scripts/train_rl.py",
-        {"gpu": "2", "nodes": "2", "tasks": "2", "mpi": "srun"},
+        {"gres": "gpu:1", "nodes": "2", "tasks": "2", "mpi": "srun"},
     ),
 ]
 
@@ -132,7 +132,7 @@ def test_the_rule_starts_a_process_for_each_gpu(
     resources = dict(pair.split("=", 1) for pair in given.strip().split(", "))
     assert f"Shell command: {command} --trajectories-dir" in rule
     assert asked.items() <= resources.items()
-    assert f" --gpus {asked['gpu']} " in rule
+    assert f" --gpus {gpus * nodes} " in rule
     assert nodes > 1 or "mpi" not in resources
 
 

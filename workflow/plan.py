@@ -1,7 +1,8 @@
 """What a study will cost before anything of it runs: jobs, core-hours, GPU-hours, memory, disk.
 
     python workflow/plan.py config/qwen7b.yaml
-    python workflow/plan.py config/qwen7b.yaml --measured config/pilot.yaml --jobs
+    python workflow/plan.py config/qwen7b.yaml --profile slurm --jobs
+    python workflow/plan.py config/qwen7b.yaml --measured config/pilot.yaml
 
 Jobs that were measured (`benchmark:` files of the same study, or of a smaller one that was run)
 say how long the others take; without any, a job counts with all the time it asks for.
@@ -18,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 from snakemake.api import SnakemakeApi
+from snakemake.cli import parse_args
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
@@ -42,12 +44,12 @@ from agent.evaluation.costs import (  # noqa: E402
 PLENTY = 1_000_000  # cores, so that no job gets fewer threads than it asks for
 
 
-def read_jobs(config: Path) -> tuple[list[Job], list[Job]]:
+def read_jobs(config: Path, resources: ResourceSettings) -> tuple[list[Job], list[Job]]:
     """All jobs of a study, and those of them that are still to run."""
     files = [ROOT / "config/config.yaml", config]
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=PLENTY),
+            resource_settings=resources,
             config_settings=ConfigSettings(configfiles=files),
             snakefile=ROOT / "Snakefile",
         )
@@ -65,6 +67,19 @@ def read_jobs(config: Path) -> tuple[list[Job], list[Job]]:
     return jobs, _only(jobs, to_run)
 
 
+def resources_of(profile: str | None) -> ResourceSettings:
+    """The caps of a profile, and what it sets for rules; all say themselves what they need."""
+    if profile is None:
+        return ResourceSettings(cores=PLENTY)
+    _, given = parse_args(["--profile", profile])
+    return ResourceSettings(
+        cores=PLENTY,
+        resources=given.resources,
+        overwrite_threads=given.set_threads,
+        overwrite_resources=given.set_resources,
+    )
+
+
 def _only(jobs: list[Job], numbers: list[int]) -> list[Job]:
     """Some of the jobs, waiting for each other alone; the rest is done."""
     place = {number: index for index, number in enumerate(numbers)}
@@ -78,13 +93,14 @@ def _only(jobs: list[Job], numbers: list[int]) -> list[Job]:
 
 def _job(job: Any, config: dict[str, Any], waits_for: tuple[int, ...]) -> Job:
     asked, measured = job.resources, _measured(job)
+    nodes, each = asked.get("nodes", 1), asked.get("gres", "").rpartition(":")[2]
     variant, _, rule = job.rule.name.rpartition(SEPARATOR)
     return Job(
         rule=rule,
         units=_units(job, config),
-        threads=job.threads,
-        gpus=asked.get("gpu", 0),
-        memory_mb=float(asked.get("mem_mb", 0)),
+        threads=nodes * job.threads,
+        gpus=nodes * int(each) if each else asked.get("gpu", 0),
+        memory_mb=nodes * float(asked.get("mem_mb", 0)),
         asked_seconds=60.0 * asked.get("runtime", 0),
         disk_mb=float(asked.get("disk_mb", 0)),
         waits_for=waits_for,
@@ -142,7 +158,8 @@ def _bytes(path: Path) -> int:
 
 def _line(job: Job, seconds: float) -> str:
     name = f"{job.rule} {job.wildcards}".strip()
-    asked = f"{job.threads} cores, {job.gpus} GPUs, {job.memory_mb:,.0f} MB"
+    asked = f"{job.threads} cores, {job.gpus} GPUs, {job.memory_mb:,.0f} MB of memory"
+    asked += f", {job.disk_mb:,.0f} MB of disk"
     return f"{name}: {asked}, {seconds / 60:,.1f} of {job.asked_seconds / 60:,.0f} minutes"
 
 
@@ -150,11 +167,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="configuration of the study")
     parser.add_argument("--measured", type=Path, help="configuration of a study that was run")
+    parser.add_argument("--profile", help="Snakemake's, whose caps and resources hold, like slurm")
     parser.add_argument("--jobs", action="store_true", help="every job by itself, too")
     options = parser.parse_args()
     os.chdir(ROOT)
-    jobs, to_run = read_jobs(options.config)
-    estimates = fit(read_jobs(options.measured)[0] if options.measured else jobs)
+    resources = resources_of(options.profile)
+    jobs, to_run = read_jobs(options.config, resources)
+    estimates = fit(read_jobs(options.measured, resources)[0] if options.measured else jobs)
     seconds = expected_seconds(to_run, estimates)
     if options.jobs:
         print("\n".join(map(_line, to_run, seconds)))

@@ -49,7 +49,7 @@ CLEAN_ENVIRONMENT = {
 }
 _PROJECT = str(Path(__file__).parents[2])
 _START = (
-    "import sys, json; sys.path.insert(0, sys.argv[1]); from agent.sandbox import zygote; "
+    "import sys, json; sys.path.insert(0, sys.argv[1]); import agent.sandbox.zygote as zygote; "
     "sys.path.pop(0); zygote.main(json.loads(sys.argv[2]))"
 )
 # What programs may read beside their own files.

@@ -108,7 +108,7 @@ def fresh_copy(folder: Path) -> Path:
 def build_images(runtime: Runtime, folder: Path, base: Path) -> str:
     """By the workflow's rules. What the labels say must be what the constraints say."""
     run_workflow(folder, "--config", f"container_base={base}", *CORES, "containers")
-    pins = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "envs/constraints.txt").read_text(), re.M))
+    pins = dict(re.findall(r"^(\S+)==(\S+)", (ROOT / "envs/constraints.txt").read_text(), re.M))
     told = []
     for family in FAMILIES:
         image = folder / image_file(family)

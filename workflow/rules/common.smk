@@ -1,6 +1,7 @@
 import functools
 import json
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -23,10 +24,16 @@ if "start" not in config:
     if problem := find_problem(config, workflow.overwrite_configfiles):
         sys.exit(f"error: {problem}")
 DEPLOYMENT = workflow.deployment_settings.deployment_method
+OVERWRITTEN = workflow.resource_settings.overwrite_resources
 if DEPLOYMENT >= {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}:
     sys.exit("error: --sdm conda apptainer: the containers have no conda: give one of the two")
 if DeploymentMethod.APPTAINER in DEPLOYMENT and config["update"]["nodes"] > 1:
     sys.exit("error: update.nodes: --sdm apptainer has no srun to start several nodes with: set 1")
+if config["update"]["nodes"] > 1 and "gpu_model" in OVERWRITTEN.get("train_rl", {}):
+    sys.exit(
+        "error: update.nodes: several nodes are asked for GPUs each, which leaves gpu_model out: "
+        "give train_rl in the profile a gres with type and number, like gpu:a100:8, in its place"
+    )
 
 STUDY = f"results/{config['study']}"
 # Whose base model runs start from, and whose first episodes: another study's for some variants.
@@ -58,6 +65,7 @@ JUDGING = (
     "agent/core/position.py",
     "agent/wrappers/mledojo_metrics.py",
 )
+CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
 # What makes the public files: a parameter of the jobs that play and start from them.
 PREPARATION = [
     Path(SCORING).read_text().partition("METRICS: ")[2],
@@ -65,8 +73,21 @@ PREPARATION = [
     fingerprint("prepare_mle_dojo_competition", without=JUDGING) if BENCHMARK else "",
     str(MLE_DOJO["commit"]) if BENCHMARK else "",
     str(MLE_DOJO["drop_leaking_columns"]) if BENCHMARK else "",
+    CATALOGUE.loc[BENCHMARK, "source"].to_json() if BENCHMARK else "",
 ]
-CATALOGUE = pd.read_csv("config/mle_dojo/competitions.csv", index_col="slug")
+# The most that a job may ask for, by the profile's `resources`. Snakemake does not hand those on to a
+# job's own Snakemake, but SLURM hands on the environment.
+if workflow.is_main_process:
+    limits = ("cpu_mem_mb", "cpu_runtime", "gpu_mem_mb", "gpu_runtime")
+    most = {name: workflow.global_resources.get(name).value for name in limits}
+    os.environ["MLE_DOJO_RL_MOST"] = json.dumps(most)
+
+
+envvars:
+    "MLE_DOJO_RL_MOST",
+
+
+MOST = json.loads(os.environ["MLE_DOJO_RL_MOST"])
 
 
 wildcard_constraints:
@@ -98,6 +119,11 @@ def prepared(group):
     return expand("results/competitions/{name}/competition.json", name=names(group))
 
 
+def catalogue_entry(wildcards):
+    """What is known of one of MLE-Dojo's competitions; its job reads no other line of the file."""
+    return CATALOGUE.loc[wildcards.competition].to_json()
+
+
 def archive_option(wildcards):
     """The user's own archive; all competitions that come through DSBench share one."""
     if not MLE_DOJO["archives"]:
@@ -114,7 +140,7 @@ def growing(on="cpu", **amounts):
     """
 
     def growth(name, amount):
-        most = workflow.global_resources.get(f"{on}_{name}").value or math.inf
+        most = MOST[f"{on}_{name}"] or math.inf
         return lambda wildcards, attempt: min(amount * attempt, most)
 
     return {name: growth(name, amount) for name, amount in amounts.items()}
@@ -147,12 +173,19 @@ def programs_at_once(wildcards, threads, resources):
 
 
 def asked_for_update():
-    """As for other jobs, times the nodes; the plugin of SLURM calls what starts on each of them MPI."""
+    """As for other jobs, on each of several nodes; the plugin of SLURM calls what starts there MPI.
+
+    It asks for `gpu` wherever they are, with `gres` for as many on every node.
+    """
     nodes, wanted = config["update"]["nodes"], asked("update")
     if nodes == 1:
         return wanted
-    several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
-    return {**wanted, **several, "gpu": nodes * wanted["gpu"]}
+    gpus = {"gpu": 0, "gres": f"gpu:{wanted['gpu']}"} if wanted["gpu"] else {}
+    return {**wanted, **gpus, "nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+
+
+def gpus_of_update():
+    return config["update"]["nodes"] * config["resources"]["update"]["gpu"]
 
 
 def launcher():

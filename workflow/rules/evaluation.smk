@@ -19,8 +19,8 @@ PLAYED = expand(
 )
 API_MODELS = {model["name"]: model for model in config["evaluation"]["api_models"]}
 API_EVALUATIONS = expand(f"{STUDY}/evaluation/api/{{name}}", name=API_MODELS)
-# What the job of an API model runs and reads beside what its script imports.
-UPSTREAM_AGENTS = [f"agent/wrappers/mledojo_agents{end}" for end in (".yaml", "_child.py")]
+# What the job of an API model reads beside what its script runs.
+UPSTREAM_AGENTS = "agent/wrappers/mledojo_agents.yaml"
 # What an evaluation is played under. A job of its own notes it: behind an input that is `ancient`
 # Snakemake overlooks changed parameters, once what makes that input runs again as well.
 CONDITIONS = {
@@ -187,7 +187,7 @@ rule note_api_conditions:
     params:
         **API_CONDITIONS,
         seen=PREPARATION,
-        code=fingerprint("evaluate_api_model", *PROMPTS, *UPSTREAM_AGENTS, without=JUDGING),
+        code=fingerprint("evaluate_api_model", *PROMPTS, UPSTREAM_AGENTS, without=JUDGING),
     shell:
         "echo {params:q} > {output} 2> {log}"
 

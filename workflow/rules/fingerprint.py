@@ -3,13 +3,14 @@
 import ast
 import functools
 import hashlib
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
 def fingerprint(script: str, *also_read: str, without: tuple[str, ...] = ()) -> str:
-    """Digest of `scripts/<script>.py` and of every file of this project that it imports.
+    """Digest of `scripts/<script>.py` and of every file of this project that it runs.
 
     Code counts by its meaning: comments and formatting change no digest. `also_read` are files
     that are no code, `without` are files whose edits cannot change the script's results; both are
@@ -25,9 +26,10 @@ def fingerprint(script: str, *also_read: str, without: tuple[str, ...] = ()) -> 
 
 
 def imported_files(script: Path) -> set[Path]:
-    """The script and the modules of `agent` that it imports, wherever, directly or through others.
+    """The script and the modules of `agent` that it runs, wherever, directly or through others.
 
-    Imports inside functions count, too: what is imported late is run all the same.
+    Imports inside functions count, too: what is imported late is run all the same. So is what a
+    text names, a module in full or a file beside the one that names it: children start from these.
     """
     found, waiting = {script}, [script]
     while waiting:
@@ -39,13 +41,17 @@ def imported_files(script: Path) -> set[Path]:
 
 @functools.cache
 def _imports(file: Path) -> tuple[Path, ...]:
-    names = []
+    names, beside = [], []
     for node in ast.walk(_parse(file)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names += re.findall(r"\bagent(?:\.\w+)+", node.value)
+            beside += re.findall(r"^\w+\.py$", node.value)
     paths = [ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith("agent.")]
+    paths += [file.with_name(name) for name in beside]
     return tuple(path for path in paths if path.is_file())
 
 

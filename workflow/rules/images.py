@@ -1,4 +1,4 @@
-"""The image of each stage family: what it is made of, and the name that says so."""
+"""The image and the conda environment of each stage family: what they are made of, and digests."""
 
 import functools
 import hashlib
@@ -23,10 +23,22 @@ def digest(family: str) -> str:
     As part of the name it makes an image that was built elsewhere the right one wherever it is
     found, whatever its age, and never lets a job run in one that is out of date.
     """
-    found = hashlib.sha256(json.dumps(_requirements(family), sort_keys=True).encode())
-    for file in (f"containers/{family}.def", _script(family), "envs/constraints.txt"):
-        found.update((ROOT / file).read_bytes())
-    return found.hexdigest()[:8]
+    recipe = (ROOT / f"containers/{family}.def").read_bytes()
+    return hashlib.sha256(recipe + packages(family).encode()).hexdigest()[:8]
+
+
+@functools.cache
+def packages(family: str) -> str:
+    """Digest of the packages of a family: what installs them, their names and their versions."""
+    found = [(ROOT / _script(family)).read_text(), _requirements(family), pins(family)]
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def pins(family: str) -> list[str]:
+    """Of envs/constraints.txt, those of what a family may install: marked with it, or with none."""
+    lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    marked = [line.partition("#") for line in lines]
+    return [pin.strip() for pin, _, mark in marked if pin and family in (mark.split() or [family])]
 
 
 def extras(family: str) -> list[str]:

@@ -53,6 +53,7 @@ rule prepare_mle_dojo_competition:
         checkout=MLE_DOJO["checkout"],
         commit=MLE_DOJO["commit"],
         archive=archive_option,
+        entry=catalogue_entry,
         group=lambda wildcards: GROUP_OF[wildcards.competition],
         dropping="--drop-leaking-columns" if MLE_DOJO["drop_leaking_columns"] else "",
         code=fingerprint("prepare_mle_dojo_competition"),

@@ -143,6 +143,8 @@ rule train_rl:
         previous=previous_option,
         tensorboard=f"{STUDY}/tensorboard/seed{{seed}}",
         launcher=launcher(),
+        # From a function of the input, which Snakemake does not track, as resources are not.
+        gpus=lambda wildcards, input: gpus_of_update(),
         method=update_method,
         settings=update_settings,
         code=fingerprint("train_rl"),
@@ -150,7 +152,7 @@ rule train_rl:
         "{params.launcher} scripts/train_rl.py --trajectories-dir {params.trajectories} "
         "--num-shards {params.shards} --method {params.method} --config {params.settings:q} "
         "--base-model {input.base_model} {params.previous} --player {input.player} "
-        "--iteration {wildcards.iteration} --seed {wildcards.seed} --gpus {resources.gpu} "
+        "--iteration {wildcards.iteration} --seed {wildcards.seed} --gpus {params.gpus} "
         "--output-dir {output.checkpoint} --metrics {output.metrics} "
         "--tensorboard {params.tensorboard} --timing {output.timing} > {log} 2>&1"
 
