@@ -195,6 +195,7 @@ def _batch(case: Case) -> UpdateBatch:
         rewards=tuple(nothing),
         weights=tuple(nothing + 1),
         groups=("benchmark",) * case.episodes,
+        episodes=tuple(range(case.episodes)),
         temperature=1.0,
     )
 

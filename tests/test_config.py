@@ -286,6 +286,19 @@ def test_estimators_that_compare_need_two_episodes_of_each_competition(advantage
     assert find_problem(with_value("ppo.advantage", advantage)) is None
 
 
+@pytest.mark.parametrize("sampling", ["category", "learnability"])
+@pytest.mark.parametrize("advantage", ["grpo", "rloo"])
+def test_estimators_that_compare_need_all_competitions_played(
+    advantage: str, sampling: str
+) -> None:
+    config = with_value("training.competition_sampling", sampling)
+    assert find_problem(config) is None
+    config["ppo"]["advantage"] = advantage
+    told = problem(config)
+    assert told.startswith(f"{SMOKE}: training.competition_sampling: {sampling} may play")
+    assert f"ppo.advantage {advantage} compares" in told and "set it to uniform, or" in told
+
+
 def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:
     config = with_value("base_model.source", "Qwen/Qwen2.5-0.5B")
     config["base_model"]["revision"] = REVISION

@@ -99,7 +99,8 @@ def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBa
     tokens, masks, logprobs, rewards = zip(*columns, strict=True)
     weights = tuple(np.ones(len(mask), np.float32) for mask in masks)
     groups = tuple("ab"[row % 2] for row in range(episodes))
-    return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, temperature)
+    numbers = tuple(range(episodes))
+    return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, numbers, temperature)
 
 
 def imitated(batch: UpdateBatch) -> SupervisedBatch:

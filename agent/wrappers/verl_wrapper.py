@@ -164,8 +164,9 @@ def _check_groups(batch: UpdateBatch, settings: PPOSettings) -> None:
     """verl would take the whole return of a group's only episode for its advantage."""
     if settings.advantage not in ("grpo", "rloo"):
         return
-    for group, episodes in Counter(batch.groups).items():
-        if episodes < 2:
+    episodes = set(zip(batch.groups, batch.episodes, strict=True))
+    for group, count in Counter(group for group, _ in episodes).items():
+        if count < 2:
             raise ValueError(
                 f"{group} was played once, but ppo.advantage {settings.advantage} compares episodes"
                 " of one competition: play each at least twice, or choose reinforce_plus_plus"
