@@ -144,6 +144,9 @@ def _engine_config(microbatch_size: int, compute: UpdateSettings) -> FSDPEngineC
             "buffer_dtype": "fp32",
         },
         use_torch_compile=False,
+        # Else each process would keep the whole model's gradients, 30 GB for 7B, until the last
+        # forward pass of a minibatch, instead of its share of them.
+        use_no_sync_for_gradient_accumulation=False,
         param_offload=compute.offload,
         optimizer_offload=compute.offload,
         use_dynamic_bsz=tokens is not None,
