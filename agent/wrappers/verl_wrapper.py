@@ -88,9 +88,9 @@ def supervised_update(
 
     Of `settings` the learning rate, epochs, batches and optimiser count; with LoRA each update
     trains new adapters and merges them. `output`, the processes and the errors are those of
-    `ppo_update`, but there is no `verl/`: exported weights are exact, and another update begins
-    with a new optimiser. Metrics are means per action token, in nats: log-likelihoods before and
-    after, and the loss on the way.
+    `ppo_update`, but there is no `verl/`: another update begins with a new optimiser and with the
+    exported weights, as bfloat16 has rounded them. Metrics are means per action token, in nats:
+    log-likelihoods before and after, and the loss on the way.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     _check_settings(settings, compute, world_size)
