@@ -1,8 +1,9 @@
 """What an update costs on a GPU: tokens per second, share of the peak (MFU), memory.
 
-Random weights in the shapes of Qwen2.5 0.5B and, where memory permits, 7B with LoRA at a long
-context; the actor's gradient steps alone, after one that warms up. One process. Not among the
-benchmarks that run by default: `python -m benchmarks gpu_update`.
+Random weights in the shapes of Qwen2.5 0.5B and, where memory permits, 7B with LoRA at long
+contexts; the actor's gradient steps alone, after one that warms up, and then what an update asks
+the actor before: log-probabilities and entropy. One process. Not among the benchmarks that run by
+default: `python -m benchmarks gpu_update`.
 """
 
 import tempfile
@@ -66,7 +67,7 @@ CASES = (
         compute=UpdateSettings(
             precision="bf16", gradient_checkpointing=True, tokens_per_process=8192
         ),
-        needed_gib=35.0,
+        needed_gib=20.0,
     ),
     Case(
         "7B-LoRA",
@@ -76,7 +77,17 @@ CASES = (
         compute=UpdateSettings(
             precision="bf16", gradient_checkpointing=True, tokens_per_process=16_384, lora=LORA
         ),
-        needed_gib=75.0,
+        needed_gib=55.0,
+    ),
+    Case(
+        "7B-LoRA-32k",  # all that config/qwen7b.yaml lets a process read at once
+        LARGE,
+        episodes=2,
+        tokens=32_768,
+        compute=UpdateSettings(
+            precision="bf16", gradient_checkpointing=True, tokens_per_process=32_768, lora=LORA
+        ),
+        needed_gib=70.0,
     ),
 )
 
@@ -96,7 +107,10 @@ def run() -> dict[str, dict[str, float]]:
 
 
 def measure(case: Case) -> dict[str, float]:
-    """One gradient step on all episodes of a case, timed; on a CPU without peak and memory."""
+    """One gradient step on all episodes of a case, and one look at them, timed.
+
+    On a CPU without peak and memory.
+    """
     verl = load_verl()
     from verl.utils.flops_counter import get_device_flops  # verl is imported by now
 
@@ -115,11 +129,15 @@ def measure(case: Case) -> dict[str, float]:
         started = time.perf_counter()
         metrics = verl.verl_workers.train(actor, rows, settings)  # ends with the gradient's norm
         seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        verl.infer(actor, rows, "log_probs", "entropy")  # ends with answers in main memory
+        infer_seconds = time.perf_counter() - started
     flops = training_flops(case.model, [case.tokens] * case.episodes, case.compute.lora is not None)
     return {
         "tokens": case.episodes * case.tokens,
         "seconds": seconds,
         "tokens_per_second": case.episodes * case.tokens / seconds,
+        "tokens_inferred_per_second": case.episodes * case.tokens / infer_seconds,
         "teraflops": flops / seconds / 1e12,
         "mfu": flops / seconds / get_device_flops("B") / 1e9 if gpu else float("nan"),
         "peak_gib": torch.cuda.max_memory_allocated() / GIB if gpu else float("nan"),
@@ -195,6 +213,7 @@ def _batch(case: Case) -> UpdateBatch:
         rewards=tuple(nothing),
         weights=tuple(nothing + 1),
         groups=("benchmark",) * case.episodes,
+        episodes=tuple(range(case.episodes)),
         temperature=1.0,
     )
 

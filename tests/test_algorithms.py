@@ -52,6 +52,7 @@ def one_token_each(returns: dict[str, list[float]]) -> UpdateBatch:
         rewards=tuple(np.float32(mask * earned / 2) for _, earned in rows),
         weights=(np.ones(4, np.float32),) * count,
         groups=tuple(group for group, _ in rows),
+        episodes=tuple(range(count)),
         temperature=1.0,
     )
 
@@ -92,6 +93,49 @@ def test_episodes_are_compared_within_their_group(
     estimated = advantages(one_token_each(GROUPS), chosen(advantage), multiple=multiple)
     for row, number in zip(estimated, expected, strict=True):
         assert row == pytest.approx([number] * 2, abs=1e-5)
+
+
+PLAYED_IN_SEGMENTS = (0, 0, 0, 0, 1)  # one episode of four segments, one of one
+
+
+@pytest.mark.parametrize(
+    ("advantage", "expected"),
+    [
+        # Returns .8 and .3: mean .55, deviation .25 sqrt(2).
+        ("grpo", [1 / math.sqrt(2)] * 4 + [-1 / math.sqrt(2)]),
+        ("rloo", [0.5] * 4 + [-0.5]),
+    ],
+)
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_segments_share_the_advantage_of_their_episode(
+    advantage: str, expected: list[float], multiple: int
+) -> None:
+    """All was earned in the first segment; one row's return after another would blame the rest."""
+    batch = one_token_each({"wine": [0.8, 0.0, 0.0, 0.0, 0.3]})
+    batch = dataclasses.replace(batch, episodes=PLAYED_IN_SEGMENTS)
+    estimated = advantages(batch, chosen(advantage), multiple=multiple)
+    for row, number in zip(estimated, expected, strict=True):
+        assert row == pytest.approx([number] * 2, abs=1e-5)
+
+
+def test_an_episode_pays_for_the_divergence_of_all_its_segments() -> None:
+    """Half of .2 for each of eight actions, of two in the other episode: 2 - .8 against 1 - .2."""
+    batch = one_token_each({"wine": [2.0, 1.5, 0.5, 0.5, 1.0]})
+    batch = dataclasses.replace(batch, episodes=PLAYED_IN_SEGMENTS)
+    settings = chosen("rloo", kl_in="reward", kl_coef=0.5)
+    estimated = advantages(batch, settings, divergence=0.2)
+    np.testing.assert_allclose(estimated, [[0.4] * 2] * 4 + [[-0.4] * 2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("advantage", ["gae", "grpo"])
+def test_the_mean_return_is_one_of_episodes(
+    reference: Path, tmp_path: Path, advantage: str
+) -> None:
+    """What is earned late is in the row of each segment before, but counts once."""
+    batch = one_token_each({"wine": [0.8, 0.6, 0.2, 0.2, 0.4]})
+    batch = dataclasses.replace(batch, episodes=PLAYED_IN_SEGMENTS)
+    metrics = ppo_update(batch, reference, None, tmp_path / "out", chosen(advantage), 1, seed=0)
+    assert metrics["mean_return"] == pytest.approx(0.6, abs=1e-6)
 
 
 def test_reinforce_plus_plus_whitens_the_returns_of_all_tokens() -> None:
@@ -193,7 +237,8 @@ def test_dual_clip_bounds_the_loss_of_a_bad_action_that_became_likely(
 def test_a_competition_played_once_cannot_be_compared(
     reference: Path, tmp_path: Path, advantage: str
 ) -> None:
-    batch = one_token_each({"wine": [1.0, 2.0], "iris": [0.5]})
+    batch = one_token_each({"wine": [1.0, 2.0], "iris": [0.5, 0.5]})
+    batch = dataclasses.replace(batch, episodes=(0, 1, 2, 2))  # twice in rows, once in episodes
     with pytest.raises(
         ValueError, match=r"iris was played once, but .* choose reinforce_plus_plus"
     ):

@@ -59,6 +59,7 @@ def test_a_segment_is_a_row_that_earns_all_that_comes_after():
     assert np.array_equal(np.concatenate(batch.logprobs[:2]), whole.logprobs[0])
     assert [float(row.sum()) for row in batch.rewards] == pytest.approx([1.0, 0.75, 0.5])
     assert batch.rewards[0][-1] == pytest.approx(1.0)
+    assert batch.episodes == (0, 0, 1)
     assert np.array_equal(batch.rewards[1], whole.rewards[0][7:])
 
 

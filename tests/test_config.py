@@ -12,6 +12,7 @@ import yaml
 from checkout import ROOT, SMOKE, configure, copy_repository, snakemake
 from configuration import SCHEMA, find_problem, prompts_files
 from jsonschema import Draft202012Validator
+from snakemake.utils import update_config
 from variations import changes, variants
 
 from agent.core.local_model import SamplingSettings
@@ -35,12 +36,21 @@ RECORDS: dict[str, type] = {
     "ppo": PPOSettings,
     "update": UpdateSettings,
 }
-SHIPPED = ("config/config.yaml", "config/qwen7b.yaml", SMOKE)
+ONE_GPU = "config/qwen7b.yaml config/qwen7b_one_gpu.yaml"  # the second changes the first
+SHIPPED = ("config/config.yaml", "config/qwen7b.yaml", ONE_GPU, SMOKE)
 Config = dict[str, Any]
 
 
 def read(path: str | Path) -> Any:
     return yaml.safe_load((ROOT / path).read_text())
+
+
+def merged(*paths: str) -> Config:
+    """As Snakemake reads them after --configfile."""
+    config: Config = {}
+    for path in paths:
+        update_config(config, read(path))
+    return config
 
 
 def keys(config: Config) -> Iterator[tuple[str, ...]]:
@@ -75,7 +85,19 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED)
 def test_shipped_configurations_can_be_run(path: str) -> None:
-    assert find_problem(read(path)) is None
+    assert find_problem(merged(*path.split())) is None
+
+
+def test_one_gpu_updates_adapters_and_each_change_is_one() -> None:
+    whole, changed = merged("config/qwen7b.yaml"), merged(*ONE_GPU.split())
+    given = read(ONE_GPU.split()[1])
+    assert set(given) == {"study", "resources", "ppo", "rft", "update"}
+    assert all(changed[name] != whole[name] for name in given)
+    for name in ("ppo", "rft", "update"):
+        assert all(changed[name][key] != whole[name][key] for key in given[name])
+    assert changed["resources"]["update"]["gpu"] == 1
+    rates = changed["ppo"]["learning_rate"], changed["rft"]["learning_rate"]
+    assert changed["update"]["lora"] and min(rates) >= 1e-5  # or bfloat16 rounds the steps away
 
 
 def test_the_schema_is_one_and_describes_every_key_strictly() -> None:
@@ -90,10 +112,7 @@ def test_the_schema_is_one_and_describes_every_key_strictly() -> None:
 
 def embedded(path: str) -> Config:
     """The embedded study, changed by a file that names variants of it."""
-    config: Config = read("config/config.yaml")
-    for name, value in read(path).items():
-        config[name] = config[name] | value if isinstance(value, dict) else value
-    return config
+    return merged("config/config.yaml", path)
 
 
 def test_the_algorithms_variants_can_be_run_and_set_what_the_study_does_not() -> None:
@@ -134,7 +153,7 @@ def test_a_section_is_what_its_program_reads(name: str) -> None:
     fields = {field.name for field in dataclasses.fields(RECORDS[name])}
     assert fields == set(read(SCHEMA)["properties"][name]["properties"])
     for path in SHIPPED:
-        section(read(path), name, RECORDS[name])
+        section(merged(*path.split()), name, RECORDS[name])
 
 
 def test_the_miniature_has_the_same_competitions_in_the_same_groups() -> None:
@@ -284,6 +303,19 @@ def test_estimators_that_compare_need_two_episodes_of_each_competition(advantage
     config["ppo"]["advantage"] = advantage
     assert "training.episodes: 16 is less than two for each of the" in problem(config)
     assert find_problem(with_value("ppo.advantage", advantage)) is None
+
+
+@pytest.mark.parametrize("sampling", ["category", "learnability"])
+@pytest.mark.parametrize("advantage", ["grpo", "rloo"])
+def test_estimators_that_compare_need_all_competitions_played(
+    advantage: str, sampling: str
+) -> None:
+    config = with_value("training.competition_sampling", sampling)
+    assert find_problem(config) is None
+    config["ppo"]["advantage"] = advantage
+    told = problem(config)
+    assert told.startswith(f"{SMOKE}: training.competition_sampling: {sampling} may play")
+    assert f"ppo.advantage {advantage} compares" in told and "set it to uniform, or" in told
 
 
 def test_a_model_of_the_hub_with_its_commit_is_accepted() -> None:

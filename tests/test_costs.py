@@ -89,6 +89,17 @@ def test_the_benchmarks_study_is_planned_with_all_its_competitions():
     assert int(said[1]) == sum(int(row[1]) for row in rows.values())
 
 
+def test_a_study_of_two_files_is_planned_as_the_last_one_says() -> None:
+    files = ["config/qwen7b.yaml", "config/qwen7b_one_gpu.yaml"]
+    header, *rows, last = plan(ROOT, *files).splitlines()
+    (row,) = [row.split() for row in rows if row.split()[0] == "train_rl"]
+    asked = dict(zip(header.split(), row, strict=False))
+    update = yaml.safe_load((ROOT / files[1]).read_text())["resources"]["update"]
+    assert (asked["jobs"], asked["gpus"], asked["cores"]) == ("30", "1", str(update["threads"]))
+    assert float(asked["disk_gb"].replace(",", "")) == 30 * update["disk_mb"] / 1000
+    assert last.startswith(f"plan of {' '.join(files)}: ")
+
+
 def test_measured_jobs_tell_of_the_others(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
     benchmarks = folder / "results/smoke/benchmarks/seed0/iteration1"

@@ -111,10 +111,13 @@ def test_containers_are_given_the_driver_of_the_gpus() -> None:
     assert "--nv" in PROFILE["apptainer-args"].split()
 
 
-@pytest.mark.parametrize("config", ["config/config.yaml", SMOKE, "config/qwen7b.yaml"])
+ONE_GPU = "config/qwen7b.yaml config/qwen7b_one_gpu.yaml"
+
+
+@pytest.mark.parametrize("config", ["config/config.yaml", SMOKE, "config/qwen7b.yaml", ONE_GPU])
 def test_a_study_is_planned_with_the_profile(tmp_path: Path, config: str) -> None:
     folder = copy_repository(tmp_path)
-    options = ["--dry-run", "--quiet", "--profile", "slurm", "--configfile", config]
+    options = ["--dry-run", "--quiet", "--profile", "slurm", "--configfile", *config.split()]
     done = run(folder, "snakemake", *options)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -143,6 +143,7 @@ def test_rewarded_action_becomes_more_likely(reference: Path, tmp_path: Path) ->
         tuple(rewards),
         (np.ones(4, np.float32),) * 16,
         ("wine",) * 16,
+        tuple(range(16)),
         1.0,
     )
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-3, minibatch_size=16)
@@ -218,7 +219,7 @@ def with_row(batch: UpdateBatch, **row: np.ndarray) -> UpdateBatch:
 
 GOOD = random_batch(3, seed=5)
 LAST_TOKENS, LAST_MASK, LAST_REWARDS = GOOD.token_ids[-1], GOOD.action_mask[-1], GOOD.rewards[-1]
-NOTHING = UpdateBatch((), (), (), (), (), (), 1.0)
+NOTHING = UpdateBatch((), (), (), (), (), (), (), 1.0)
 
 
 @pytest.mark.parametrize(

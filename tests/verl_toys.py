@@ -1,10 +1,12 @@
 """A tiny model, random episodes, and an update in a process of its own, for the tests of verl."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +30,7 @@ from agent.core.records import (
     UpdateSettings,
 )
 from agent.core.settings import read_config, section
-from agent.wrappers.verl_wrapper import PLAIN, ppo_update, supervised_update
+from agent.wrappers.verl_wrapper import PLAIN, load_verl, ppo_update, supervised_update
 
 VOCABULARY = 256
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -57,7 +59,7 @@ SETTINGS = PPOSettings(
 LORA = LoRASettings(rank=4, alpha=8, targets=("q_proj", "v_proj", "down_proj"))
 
 
-def write_tiny_model(folder: Path) -> Path:
+def write_tiny_model(folder: Path, tied: bool = False) -> Path:
     """A random Qwen2 with a byte-level tokenizer, whose weights are far from uniform guesses."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
@@ -74,6 +76,7 @@ def write_tiny_model(folder: Path) -> Path:
         num_key_value_heads=2,
         max_position_embeddings=512,
         initializer_range=0.1,
+        tie_word_embeddings=tied,
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder
@@ -99,7 +102,8 @@ def random_batch(episodes: int, seed: int, temperature: float = 1.0) -> UpdateBa
     tokens, masks, logprobs, rewards = zip(*columns, strict=True)
     weights = tuple(np.ones(len(mask), np.float32) for mask in masks)
     groups = tuple("ab"[row % 2] for row in range(episodes))
-    return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, temperature)
+    numbers = tuple(range(episodes))
+    return UpdateBatch(tokens, masks, logprobs, rewards, weights, groups, numbers, temperature)
 
 
 def imitated(batch: UpdateBatch) -> SupervisedBatch:
@@ -133,6 +137,31 @@ def distance(left: Path, right: Path) -> float:
     return max(float((weight - others[key]).abs().max()) for key, weight in weights(left).items())
 
 
+def difference(reference: Path, left: Path, right: Path) -> float:
+    """Between the weights of two checkpoints, over what the first has learnt since `reference`."""
+    before, others = load_file(reference / "model.safetensors"), weights(right)
+    learnt, off = 0.0, 0.0
+    for key, weight in weights(left).items():
+        learnt += float((weight.float() - before[key]).square().sum())
+        off += float((weight.float() - others[key].float()).square().sum())
+    return float((off / learnt) ** 0.5)
+
+
+@contextlib.contextmanager
+def gpu_engine(chunk_tokens: int = 7) -> Iterator[None]:
+    """Actors that are built within have the engine that GPUs use, with logits of so few tokens."""
+    load_verl()
+    from agent.wrappers import verl_engines as engines  # imports verl, so not before
+
+    registered = engines.EngineRegistry._engines["language_model"][engines.STRATEGY]
+    before = registered["cpu"], engines.CHUNK_TOKENS
+    registered["cpu"], engines.CHUNK_TOKENS = engines.GPUActorEngine, chunk_tokens
+    try:
+        yield
+    finally:
+        registered["cpu"], engines.CHUNK_TOKENS = before
+
+
 def run_toys(*launcher: str, **arguments: Path | str) -> dict[str, float]:
     """The same update in new processes; returns its metrics."""
     metrics: dict[str, float] = run_script(__file__, *launcher, **arguments)
@@ -162,6 +191,7 @@ def main(
     seed: int = 0,
     config: str = "",
     advantage: Literal["gae", "grpo", "supervised"] = "gae",
+    engine: Literal["cpu", "gpu"] = "cpu",
 ) -> None:
     """The update that the tests of verl also make in their own process."""
     iteration = 1 if previous is None else 2
@@ -170,11 +200,12 @@ def main(
     if config:
         compute = section(read_config(config), "update", UpdateSettings)
     common = (iteration, seed, compute)
-    if advantage == "supervised":
-        metrics = supervised_update(imitated(batch), reference, output, SETTINGS, *common)
-    else:
-        settings = dataclasses.replace(SETTINGS, advantage=advantage)
-        metrics = ppo_update(batch, reference, previous, output, settings, *common)
+    with gpu_engine() if engine == "gpu" else contextlib.nullcontext():
+        if advantage == "supervised":
+            metrics = supervised_update(imitated(batch), reference, output, SETTINGS, *common)
+        else:
+            settings = dataclasses.replace(SETTINGS, advantage=advantage)
+            metrics = ppo_update(batch, reference, previous, output, settings, *common)
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(json.dumps(metrics) + "\n")
 

@@ -1,6 +1,7 @@
 """What a study will cost before anything of it runs: jobs, core-hours, GPU-hours, memory, disk.
 
     python workflow/plan.py config/qwen7b.yaml
+    python workflow/plan.py config/qwen7b.yaml config/qwen7b_one_gpu.yaml
     python workflow/plan.py config/qwen7b.yaml --profile slurm --jobs
     python workflow/plan.py config/qwen7b.yaml --measured config/pilot.yaml
 
@@ -44,9 +45,9 @@ from agent.evaluation.costs import (  # noqa: E402
 PLENTY = 1_000_000  # cores, so that no job gets fewer threads than it asks for
 
 
-def read_jobs(config: Path, resources: ResourceSettings) -> tuple[list[Job], list[Job]]:
-    """All jobs of a study, and those of them that are still to run."""
-    files = [ROOT / "config/config.yaml", config]
+def read_jobs(configs: list[Path], resources: ResourceSettings) -> tuple[list[Job], list[Job]]:
+    """All jobs of a study, and those of them that are still to run; the last file wins."""
+    files = [ROOT / "config/config.yaml", *configs]
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(
             resource_settings=resources,
@@ -165,14 +166,14 @@ def _line(job: Job, seconds: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path, help="configuration of the study")
-    parser.add_argument("--measured", type=Path, help="configuration of a study that was run")
+    parser.add_argument("configs", type=Path, nargs="+", help="configuration of the study")
+    parser.add_argument("--measured", type=Path, nargs="+", help="that of a study that was run")
     parser.add_argument("--profile", help="Snakemake's, whose caps and resources hold, like slurm")
     parser.add_argument("--jobs", action="store_true", help="every job by itself, too")
     options = parser.parse_args()
     os.chdir(ROOT)
     resources = resources_of(options.profile)
-    jobs, to_run = read_jobs(options.config, resources)
+    jobs, to_run = read_jobs(options.configs, resources)
     estimates = fit(read_jobs(options.measured, resources)[0] if options.measured else jobs)
     seconds = expected_seconds(to_run, estimates)
     if options.jobs:
@@ -182,8 +183,8 @@ def main() -> None:
     print(shown if len(table) else "nothing to run")
     hours = longest_chain(to_run, seconds) / 3600
     print(
-        f"plan of {options.config}: {len(to_run):,} jobs, {table['core_hours'].sum():,.1f} "
-        f"core-hours, {table['gpu_hours'].sum():,.1f} GPU-hours, "
+        f"plan of {' '.join(map(str, options.configs))}: {len(to_run):,} jobs, "
+        f"{table['core_hours'].sum():,.1f} core-hours, {table['gpu_hours'].sum():,.1f} GPU-hours, "
         f"{table['disk_gb'].sum():,.1f} GB of disk, at least {hours:,.1f} hours one after the other"
     )
 

@@ -98,10 +98,12 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True)
 class UpdateBatch:
-    """What one PPO update reads: one row per episode, ragged, each row's arrays of equal length.
+    """What one PPO update reads: ragged rows, each row's arrays of equal length.
 
-    `rewards` is non-zero only on action tokens (`action_mask == 1`), and every row ends with one.
-    Episodes of one group faced the same task; `weights` multiply each action token's gradient.
+    A row is an episode, or a segment of one; the segments of an episode follow each other, and
+    what is earned after a segment counts as earned by it, too. `rewards` is non-zero only on action
+    tokens (`action_mask == 1`), and every row ends with one. Episodes of one group faced the same
+    task; `weights` multiply each action token's gradient.
     """
 
     token_ids: tuple[np.ndarray, ...]  # int32
@@ -110,6 +112,7 @@ class UpdateBatch:
     rewards: tuple[np.ndarray, ...]  # float32
     weights: tuple[np.ndarray, ...]  # float32
     groups: tuple[str, ...]
+    episodes: tuple[int, ...]  # which episode a row is of
     temperature: float
 
 

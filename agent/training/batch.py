@@ -39,6 +39,7 @@ def update_batch(
         rewards=tuple(r[:n] for r, n in zip(rewards, lengths, strict=True)),
         weights=tuple(w[:n] for w, n in zip(weights, lengths, strict=True)),
         groups=tuple(t.competition for t in trajectories),
+        episodes=tuple(range(len(trajectories))),
         temperature=temperatures[0],
     )
     return split_segments(batch, trajectories)

@@ -3,12 +3,16 @@
 Importing this module registers them with verl; `verl_workers` does, and nobody else needs to.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from tensordict import TensorDict
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+from verl.models.transformers.dense_common import CausalLMOutputForPPO
 from verl.models.transformers.monkey_patch import apply_monkey_patch
 from verl.utils.fsdp_utils import get_init_weight_context_manager
 from verl.utils.torch_dtypes import PrecisionType
@@ -18,6 +22,7 @@ from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead, FSDP
 from verl.workers.utils.padding import build_attention_mask_from_nested
 
 STRATEGY = "fsdp2"  # verl's FSDP1 engine needs an accelerator
+CHUNK_TOKENS = 1024  # with 152k ids 0.6 GB for each of the handful of copies of their logits
 
 
 class _Adapters:
@@ -122,7 +127,60 @@ class ActorEngine(_PlainModule, FSDPEngineWithLMHead):
 
 
 class GPUActorEngine(_Adapters, FSDPEngineWithLMHead):
-    """verl's actor engine, with our adapters."""
+    """verl's actor engine with our adapters, and with logits of few tokens at a time.
+
+    In float32 those of 32k tokens take 20 GB for 152k ids, and verl's engine holds several copies.
+    Its remedy, fused kernels, is a model that answers log-probabilities instead. verl's own ones
+    divide by the temperature in bfloat16, and look for the head's weights where FSDP has put
+    them away; here the head itself answers, in float32.
+    """
+
+    def _build_fsdp_module(self, module: Any) -> torch.nn.Module:
+        self.engine_config.use_fused_kernels = True
+        model = module.get_base_model() if self.model_config.lora_rank else module
+        model.lm_head.forward = partial(_judge, model.lm_head.forward)
+        model.forward = partial(_answer_logprobs, model)
+        wrapped: torch.nn.Module = super()._build_fsdp_module(module)
+        return wrapped
+
+
+def _answer_logprobs(
+    model: Any,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    position_ids: torch.Tensor,
+    temperature: float,
+    shift_labels: torch.Tensor | None = None,
+    **_: Any,
+) -> CausalLMOutputForPPO:
+    """A causal model's forward pass: ids (rows, tokens) in, the same shape of numbers out."""
+    read = model.model(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        use_cache=False,
+    )
+    next_ids = input_ids.roll(-1, dims=1) if shift_labels is None else shift_labels
+    answers = model.lm_head(read.last_hidden_state.flatten(0, 1), next_ids.flatten(), temperature)
+    log_probs, entropy = (answer.view_as(next_ids) for answer in answers)
+    return CausalLMOutputForPPO(log_probs=log_probs, entropy=entropy)
+
+
+def _judge(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    hidden: torch.Tensor,
+    next_ids: torch.Tensor,
+    temperature: float,
+) -> tuple[torch.Tensor, ...]:
+    """Log-probability of each next token and entropy; logits are computed anew on the way back."""
+
+    def judge(hidden: torch.Tensor, next_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = logits_of(hidden).float() / temperature
+        return logprobs_from_logits_naive(logits, next_ids), entropy_from_logits(logits)
+
+    parts = zip(hidden.split(CHUNK_TOKENS), next_ids.split(CHUNK_TOKENS), strict=True)
+    chunks = [checkpoint(judge, *part, use_reentrant=False) for part in parts]
+    return tuple(map(torch.cat, zip(*chunks, strict=True)))
 
 
 class CriticEngine(_PlainModule, FSDPEngineWithValueHead):

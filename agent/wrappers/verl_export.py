@@ -20,9 +20,11 @@ Weights = dict[str, torch.Tensor]
 def export_model(
     actor: TrainingWorker, reference: Path, folder: Path, compute: UpdateSettings
 ) -> None:
-    """Write weights in the precision they were trained with, adapters merged into them.
+    """Write weights in the precision of the update, adapters merged into them.
 
-    Every process must call this, as each holds a part of the weights; the first one writes.
+    bfloat16 rounds away what was learnt below half of a weight's last bit, 0.2 to 0.4 % of it; PPO
+    goes on from float32, which is saved beside this. Every process must call this, as each holds a
+    part of the weights; the first one writes.
     """
     actor.to("device", optimizer=False, grad=False)  # may wait in main memory
     engine: Any = actor.engine

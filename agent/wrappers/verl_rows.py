@@ -14,18 +14,21 @@ def response_rows(batch: UpdateBatch, multiple: int) -> TensorDict:
     """The batch as verl's PPO reads it: `token_rows` with a padded column for each other fact.
 
     Losses, whitening and metrics divide by the number of action tokens, so the rows that only fill
-    a minibatch weigh nothing, and each is a group of its own.
+    a minibatch weigh nothing, and each is an episode and a group of its own.
     """
     rows = token_rows(batch, multiple)
     rows["loss_mask"] = rows["response_mask"]
     rows["rollout_log_probs"] = _of_responses(rows, batch.logprobs, torch.float32)
     rows["token_level_scores"] = _of_responses(rows, batch.rewards, torch.float32)
     rows["gradient_weights"] = _of_responses(rows, batch.weights, torch.float32)
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(batch.groups))}
-    groups = [numbers[group] for group in batch.groups]
-    empty = range(len(rows) - len(groups))
-    rows["group"] = torch.tensor(groups + [len(numbers) + number for number in empty])
+    rows["group"] = _numbered(batch.groups, len(rows))
+    rows["episode"] = _numbered(batch.episodes, len(rows))
     return rows
+
+
+def first_rows(rows: TensorDict) -> torch.Tensor:
+    """Whether a row is its episode's first: its scores are all that the episode earned."""
+    return rows["episode"].diff(prepend=torch.tensor([-1])) != 0
 
 
 def token_rows(batch: UpdateBatch | SupervisedBatch, multiple: int) -> TensorDict:
@@ -55,6 +58,13 @@ def token_rows(batch: UpdateBatch | SupervisedBatch, multiple: int) -> TensorDic
     rows = TensorDict(columns, batch_size=len(ids))
     rows["response_mask"] = _of_responses(rows, batch.action_mask, torch.long)
     return rows
+
+
+def _numbered(names: Sequence[Any], count: int) -> torch.Tensor:
+    """From 0 on in order of appearance; a row that only fills a minibatch has its own number."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    others = range(len(numbers), len(numbers) + count - len(names))
+    return torch.tensor([*(numbers[name] for name in names), *others])
 
 
 def _of_responses(rows: TensorDict, given: Sequence[np.ndarray], dtype: torch.dtype) -> Any:

@@ -5,12 +5,14 @@ Importing this module imports verl (seconds) and asks for verl's platform to be 
 every process of the group calls the same function with its own rows.
 """
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from tensordict import TensorDict
+from torch import distributed
 from transformers.utils import is_flash_attn_2_available
 from verl.trainer.config import CheckpointConfig
 from verl.utils import tensordict_utils
@@ -31,10 +33,17 @@ from agent.core.records import PPOSettings, UpdateSettings
 from agent.wrappers.verl_engines import STRATEGY
 
 RESUME = ["model", "optimizer", "extra"]  # extra: learning-rate scheduler and random state
+NO_FLASH_ATTENTION = (
+    "update: flash-attn is not installed: attention is slower, and a forward pass pads its episodes"
+    " to the longest, which may be several times update.tokens_per_process: pip install flash-attn"
+    " --no-build-isolation (it needs nvcc), or set update.tokens_per_process to null, which leaves"
+    " ppo.microbatch_size episodes to a forward pass"
+)
 
 
 def build_actor(model: Path, settings: PPOSettings, compute: UpdateSettings) -> TrainingWorker:
     """The policy with its PPO loss (arXiv 1707.06347, token mean), from a Hugging Face folder."""
+    say_what_is_slow(compute)
     loss = FSDPActorConfig(
         strategy=STRATEGY,
         rollout_n=1,
@@ -110,10 +119,20 @@ def _build(
     return worker
 
 
+def say_what_is_slow(compute: UpdateSettings) -> None:
+    """One line on standard error where an update could use flash-attention, but does not."""
+    missing = _could_use_flash_attention(compute) and not is_flash_attn_2_available()
+    if missing and distributed.get_rank() == 0:
+        print(NO_FLASH_ATTENTION, file=sys.stderr)
+
+
+def _could_use_flash_attention(compute: UpdateSettings) -> bool:
+    """It knows GPUs and half precision only."""
+    return torch.cuda.is_available() and compute.precision == "bf16"
+
+
 def _model_config(model: Path, is_critic: bool, compute: UpdateSettings) -> HFModelConfig:
-    # flash-attention knows half precision only
-    on_gpu = torch.cuda.is_available() and compute.precision == "bf16"
-    flash = on_gpu and is_flash_attn_2_available()
+    flash = _could_use_flash_attention(compute) and is_flash_attn_2_available()
     overrides: dict[str, Any] = {"attn_implementation": "flash_attention_2" if flash else "sdpa"}
     if is_critic:
         overrides |= {"num_labels": 1, "classifier_dropout": 0.0}
@@ -144,6 +163,9 @@ def _engine_config(microbatch_size: int, compute: UpdateSettings) -> FSDPEngineC
             "buffer_dtype": "fp32",
         },
         use_torch_compile=False,
+        # Else each process would keep the whole model's gradients, 30 GB for 7B, until the last
+        # forward pass of a minibatch, instead of its share of them.
+        use_no_sync_for_gradient_accumulation=False,
         param_offload=compute.offload,
         optimizer_offload=compute.offload,
         use_dynamic_bsz=tokens is not None,

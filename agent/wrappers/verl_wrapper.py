@@ -88,9 +88,9 @@ def supervised_update(
 
     Of `settings` the learning rate, epochs, batches and optimiser count; with LoRA each update
     trains new adapters and merges them. `output`, the processes and the errors are those of
-    `ppo_update`, but there is no `verl/`: exported weights are exact, and another update begins
-    with a new optimiser. Metrics are means per action token, in nats: log-likelihoods before and
-    after, and the loss on the way.
+    `ppo_update`, but there is no `verl/`: another update begins with a new optimiser and with the
+    exported weights, as bfloat16 has rounded them. Metrics are means per action token, in nats:
+    log-likelihoods before and after, and the loss on the way.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     _check_settings(settings, compute, world_size)
@@ -164,8 +164,9 @@ def _check_groups(batch: UpdateBatch, settings: PPOSettings) -> None:
     """verl would take the whole return of a group's only episode for its advantage."""
     if settings.advantage not in ("grpo", "rloo"):
         return
-    for group, episodes in Counter(batch.groups).items():
-        if episodes < 2:
+    episodes = set(zip(batch.groups, batch.episodes, strict=True))
+    for group, count in Counter(group for group, _ in episodes).items():
+        if count < 2:
             raise ValueError(
                 f"{group} was played once, but ppo.advantage {settings.advantage} compares episodes"
                 " of one competition: play each at least twice, or choose reinforce_plus_plus"

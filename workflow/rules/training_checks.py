@@ -112,11 +112,21 @@ def _staleness_problems(config: Config) -> Iterator[Problem]:
 
 
 def group_problems(config: Config) -> Iterator[Problem]:
-    """Estimators that compare episodes of one competition need two of each."""
+    """Estimators that compare episodes of one competition need two of each that is played."""
     estimator, episodes = config["ppo"]["advantage"], config["training"]["episodes"]
+    sampling = config["training"]["competition_sampling"]
     groups = pd.read_csv(config["competitions"], sep="\t", comment="#")["group"]
     trained_on = int((groups == "train").sum())
-    if estimator in ("grpo", "rloo") and episodes < 2 * trained_on:
+    if estimator not in ("grpo", "rloo"):
+        return
+    if sampling != "uniform":
+        yield (
+            ("training", "competition_sampling"),
+            f"{sampling} may play a competition once in an iteration, but ppo.advantage "
+            f"{estimator} compares episodes of one: set it to uniform, or ppo.advantage to "
+            "reinforce_plus_plus",
+        )
+    if episodes < 2 * trained_on:
         yield (
             ("training", "episodes"),
             f"{episodes} is less than two for each of the {trained_on} competitions trained on, "
