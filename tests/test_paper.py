@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 import yaml
 from checkout import run
@@ -22,7 +24,7 @@ from made_paper import (
 from synthetic_study import synthetic_scores
 
 from agent.evaluation.comparison import compare_competitions
-from agent.evaluation.paper import Study, macro, macros, paper_texts
+from agent.evaluation.paper import Study, macro, macros, paper_texts, written
 from agent.evaluation.tables import competitions_latex, results_latex
 from agent.evaluation.variants import Variant, compare_variants, variants_latex
 
@@ -95,13 +97,41 @@ def test_the_settings_in_the_kit_are_those_that_were_used(study: Study) -> None:
 
 
 def test_numbers_that_a_study_lacks_are_dashes() -> None:
-    lines = macros({"fixed_portfolio": None, "gain_ci": [None, None], "x_ci_by_run": None})
+    lines = macros(written({"fixed_portfolio": None, "gain_ci": [None, None], "x_ci_by_run": None}))
     assert lines.count("{--}") == 5 and r"{\resXCiByRunHigh}{--}" in lines
 
 
-def test_a_name_with_digits_is_refused() -> None:
-    with pytest.raises(ValueError, match="macro of top_10: only letters are allowed"):
-        macros({"top_10": 1})
+def test_digits_of_a_name_are_spelt() -> None:
+    assert macro("top_10") == "resTopOneZero" and macro("per_1000_x") == "resPerThousandX"
+    assert macro("iqm_gpt_4o") == "resIqmGptFourO" and macro("iqm_qwen7b") == "resIqmQwenSevenB"
+
+
+def test_names_that_share_their_letters_get_macros_of_their_own() -> None:
+    lines = macros([("x4", "1"), ("x_4", "2"), ("y", "3"), ("x_four", "4")]).splitlines()
+    assert lines == [
+        r"\newcommand{\resXFour}{1}",
+        r"\newcommand{\resXFourAgain}{2} % x_4",
+        r"\newcommand{\resY}{3}",
+        r"\newcommand{\resXFourAgainAgain}{4} % x_four",
+    ]
+
+
+def test_models_behind_an_api_are_quoted_whatever_their_names(study: Study) -> None:
+    """Each name is one that the schema allows; one ends as a p-value does, one as an interval."""
+    names = ("gpt_4o", "gpt4o", "gpt__4o_", "qwen7b", "x", "x_ci_low", "p_value", "gain_rate_1")
+    score = study.results[study.results["policy"] == "base"].assign(iqm=0.5, iqm_low=0.25)
+    rows = [score.assign(policy=name) for name in names]
+    used = replace(study, results=pd.concat([study.results, *rows]))
+    lines = paper_texts(used)["numbers.tex"].splitlines()
+    found = [re.fullmatch(r"\\newcommand{\\([A-Za-z]+)}{(.*)}( % \w+)?", line) for line in lines]
+    macros_found = [match[1] for match in found if match]
+    assert len(macros_found) == len(lines) == len(set(macros_found))
+    assert "Again" not in paper_texts(study)["numbers.tex"]
+    quoted = {match[1]: match[2] for match in found if match}
+    for own in ("GptFourO", "GptFourOAgain", "GptFourOAgainAgain", "QwenSevenB", "X", "PValue"):
+        assert quoted[f"resTableIqm{own}"] == "0.500"
+    assert quoted["resTableIqmXCiLowAgain"] == quoted["resTableIqmGainRateOne"] == "0.500"
+    assert quoted["resTableIqmXCiLow"] == "0.250"
 
 
 def test_captions_are_escaped(study: Study) -> None:
