@@ -352,9 +352,21 @@ def test_headline_names_every_yardstick_and_a_missing_one_raises(
     assert told.startswith("5 data sets, training runs held fixed: held the truth in ")
     assert f"] ({told})" in describe(numbers) and not numbers["interval_note"]
     assert {"best_of_n_base", *YARDSTICKS} - set(numbers) == {"base_best_of_n"}
+    assert numbers["best_of_n_attempts"] == 2
+    assert "base best of 2 first attempts 0." in describe(numbers)
     assert numbers["gain"] == pytest.approx(numbers["iqm_trained"] - numbers["iqm_base"])
     with pytest.raises(ValueError, match="yardstick dummy is missing"):
         headline(statistics[statistics["policy"] != "dummy"], competitions, turns, timing)
+
+
+def test_the_best_of_n_is_shown_with_the_n_that_was_used(scores: pd.DataFrame) -> None:
+    assert r"Base best of 2 &" in results_latex(results_table(compare_policies(scores, 10, seed=1)))
+    of_best = scores["policy"] == "base_best_of_n"
+    fewer = scores.assign(executions=scores["executions"].where(~of_best, 3))
+    first = of_best & (scores["competition"] == scores.loc[of_best, "competition"].min())
+    fewer.loc[first, "executions"] = 1
+    table = compare_policies(fewer, 10, seed=1)
+    assert r"Base best of 2.8 &" in results_latex(results_table(table))
 
 
 def test_results_table_leaves_undefined_cells_empty(statistics: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from agent.evaluation.clustered import clustered_estimate
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.inputs import AGENTS, BEST_OF_N
 from agent.evaluation.multiplicity import adjust
 from agent.evaluation.quantities import (
     STATISTICS_COLUMNS,
@@ -60,6 +60,10 @@ def compare_policies(
         present = policies(scores, group)
         for policy in present:
             rows += _scores_of(comparison, group, policy)
+        if BEST_OF_N in present:
+            attempts = score_matrix(scores, BEST_OF_N, group, "executions")
+            quantity = Quantity("attempts", group, BEST_OF_N, "", "mean")
+            rows += comparison.rows(quantity, mean, attempts, schemes=())
         rows += [
             row
             for agent in AGENTS

@@ -39,7 +39,8 @@ STATISTICS_COLUMNS = (
     "family",
     "n_missing_runs",
 )
-# Measures that compare, and their value where nothing differs; all others lie in [0, 1].
+# Measures that compare, and their value where nothing differs; all others lie in [0, 1] or, as the
+# attempts of the base's best of n, have no interval.
 NULLS = {
     "gain": 0.0,
     "first_attempt_gain": 0.0,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from agent.evaluation.headline import GROUP, statistics_row
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.headline import GROUP, best_of_n_attempts, statistics_row
+from agent.evaluation.inputs import AGENTS, BEST_OF_N
 
 RESULTS_HEADER = (
     "Policy",
@@ -64,6 +64,7 @@ def _policy_row(statistics: pd.DataFrame, policy: str) -> dict[str, object]:
         else:
             row |= _ends(measure, statistics_row(statistics, measure, "trained", policy, aggregate))
     row["gain_p_adjusted"] = np.nan
+    row["attempts"] = best_of_n_attempts(statistics) if policy == BEST_OF_N else np.nan
     row["note"] = iqm["note"]
     if policy != "trained":
         gain = statistics_row(statistics, "gain", "trained", policy)
@@ -78,7 +79,7 @@ def _ends(name: str, row: pd.Series) -> dict[str, object]:
 def results_latex(results: pd.DataFrame) -> str:
     rows = [
         (
-            policy_label(row["policy"]),
+            _named(row),
             runs_cell(row["n_runs"], row["n_missing_runs"]),
             interval_cell(row["iqm"], row["iqm_low"], row["iqm_high"]),
             *(number_cell(row[column]) for column in ("mean", "first_score", "last_score")),
@@ -91,6 +92,13 @@ def results_latex(results: pd.DataFrame) -> str:
     ]
     of_trained = results.loc[results["policy"] == "trained", "note"]
     return booktabs(RESULTS_HEADER, rows, "lrlrrrrlrr", worth(of_trained))
+
+
+def _named(row: pd.Series) -> str:
+    """The policy, and of how many attempts the best counts."""
+    if row["policy"] == BEST_OF_N:
+        return f"Base best of {row['attempts']:g}"
+    return policy_label(row["policy"])
 
 
 def runs_cell(present: int, missing: int) -> str:
