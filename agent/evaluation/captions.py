@@ -10,6 +10,7 @@ from agent.evaluation.headline import GROUP
 from agent.evaluation.inputs import AGENTS, BEST_OF_N
 from agent.evaluation.interval_worth import runs_note
 from agent.evaluation.process_figures import final_evaluation
+from agent.evaluation.score_figures import ON_A_PAGE
 from agent.evaluation.scores import policies
 
 
@@ -84,6 +85,16 @@ def competition_changes(competitions: pd.DataFrame, resamples: int) -> str:
         f"competitions; {runs['base']} base and {count(runs['trained'], 'trained run')}. Bars: "
         f"{interval(resamples, runs['trained'])}, of the gain, not corrected for the "
         f"number of competitions. {better} of {len(held_out)} improve."
+    ) + _left_out(len(held_out))
+
+
+def _left_out(number: int) -> str:
+    if number <= ON_A_PAGE:
+        return ""
+    half = ON_A_PAGE // 2
+    return (
+        f" Shown are the {half} with the largest gain and, below the dotted line, the {half} with "
+        "the smallest; the table has all."
     )
 
 
