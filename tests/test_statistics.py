@@ -285,6 +285,22 @@ def test_gain_is_the_difference_of_the_scores(statistics: pd.DataFrame) -> None:
     assert gain["low"] < gain["value"] < gain["high"]
 
 
+def test_a_measure_that_no_resample_moves_says_so_though_runs_differ(scores: pd.DataFrame) -> None:
+    """Every run of the trained policy beats every run of the base: P(improvement) is 1."""
+    apart = scores.copy()
+    for policy, floor in (("base", 0.0), ("trained", 0.6)):
+        rows = apart["policy"] == policy
+        apart.loc[rows, "score"] = floor + 0.3 * apart.loc[rows, "score"]
+    table = compare_policies(apart, RESAMPLES, seed=1)
+    sure = statistics_row(table, "probability_of_improvement", "trained", "base", "mean")
+    assert sure["value"] == 1.0 and np.isnan([sure["low"], sure["high"], sure["p_value"]]).all()
+    assert sure["note"] == "the same in every resample of runs: no interval"
+    assert statistics_row(table, "score", "trained")["standard_error"] > 0
+    family = table[table["family"] == sure["family"]]
+    others = family[family["against"] != "base"].nsmallest(1, "p_value").iloc[0]
+    assert others["p_adjusted"] == pytest.approx(min(1, len(family) * others["p_value"]))
+
+
 def test_valid_rate_is_valid_submissions_over_executions(
     scores: pd.DataFrame, statistics: pd.DataFrame
 ) -> None:
@@ -302,7 +318,7 @@ def test_valid_rate_of_a_policy_that_never_executes_is_zero(scores: pd.DataFrame
     table = compare_policies(idle, RESAMPLES, seed=1)
     rate = statistics_row(table, "valid_rate", "base", aggregate="ratio")
     assert rate["value"] == 0.0 and np.isnan([rate["low"], rate["high"]]).all()
-    assert rate["note"] == "all runs are equal: no interval"
+    assert rate["note"] == "the same in every resample of runs: no interval"
 
 
 def test_few_runs_are_noted_and_one_run_has_no_interval(scores: pd.DataFrame) -> None:

@@ -53,6 +53,7 @@ def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
     return {
         "n_seeds": int(main["n_runs"]),
         "n_missing_seeds": int(main["n_missing_runs"]),
+        "missing_seeds": "" if pd.isna(main["missing_runs"]) else main["missing_runs"],
         "n_competitions": len(played),
         "n_data_sets": int(played["data_set"].nunique()),
         "n_improved_competitions": int((played["gain"] > 0).sum()),
@@ -219,7 +220,7 @@ def describe(numbers: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{n['n_seeds']} training runs"
-            + (f" ({n['n_missing_seeds']} more begun and missing)" if n["n_missing_seeds"] else "")
+            + (f" (begun and missing: {n['missing_seeds']})" if n["missing_seeds"] else "")
             + f", {n['n_competitions']} held-out competitions from {n['n_data_sets']} data sets "
             "(IQM of position scores, 95 % intervals)",
             f"base {n['iqm_base']:.3f} -> trained {n['iqm_trained']:.3f}; "
