@@ -1,9 +1,9 @@
 """Score what a claim of learning is measured against, on the held-out competitions.
 
 Random programs of the warm start's grammar are run for real; fixed programs and portfolios, chosen
-on training competitions, are read off the reference pool; the base's best of n independent first
-attempts is drawn from its evaluation, with n the executions that the trained policy used. Where
-there is no reference pool, the sample submission stands for the one that knows nothing.
+on training competitions, are read off the reference pool; what the best of n first attempts of the
+base is expected to score comes from its evaluation, with n the executions of the trained policy.
+Where there is no reference pool, the sample submission stands for the one that knows nothing.
 """
 
 import json
@@ -62,7 +62,7 @@ def main(
         leaderboards: folder of the reference pool's scores.
         base: scores.csv of the base model, one per run.
         trained: scores.csv of the final policies, one per run.
-        num_episodes: random programs, and draws of best-of-n, per competition.
+        num_episodes: random programs per competition.
         config: YAML file, or inline JSON, with the sections episode and sandbox.
         output: table to write.
         scoring: the answers that judge: the final half, or as upstream all of them.
@@ -76,7 +76,7 @@ def main(
     tries = max(1, int(np.ceil(executions.mean())))
     pooled = table["competition"].map(lambda name: (leaderboards / f"{name}.csv").is_file())
     half = judged_half(scoring)
-    rows = [_best_of_base(base, held_out, tries, num_episodes)]
+    rows = [_best_of_base(base, held_out, tries)]
     known = set(table.loc[pooled, "competition"])
     if asked := [name for name in held_out if name in known]:
         rows.append(_pool_scores(table[pooled], competitions_dir, leaderboards, tries))
@@ -103,15 +103,11 @@ def _pool_scores(
     return pool_scores(table, positions, size)
 
 
-def _best_of_base(paths: list[Path], names: list[str], tries: int, draws: int) -> pd.DataFrame:
-    base = pd.concat([pd.read_csv(path) for path in paths])
-    drawn = [
-        best_of_n(base[base["competition"] == name], tries, draws, seed=number).assign(
-            policy="base_best_of_n", competition=name
-        )
-        for number, name in enumerate(names)
-    ]
-    return pd.concat(drawn)
+def _best_of_base(paths: list[Path], names: list[str], tries: int) -> pd.DataFrame:
+    base = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    expected = [best_of_n(base[base["competition"] == name], tries) for name in names]
+    table = pd.DataFrame(expected, columns=["score", "executions"])
+    return table.assign(policy="base_best_of_n", competition=names, episode=0)
 
 
 def _sample_submissions(names: list[str], competitions_dir: Path, half: Half) -> pd.DataFrame:

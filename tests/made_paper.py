@@ -35,10 +35,10 @@ MADE = {
 DEFAULT = "config/config.yaml"
 
 
-def study_of(scores: pd.DataFrame) -> Study:
+def study_of(scores: pd.DataFrame, planned: tuple[int, ...] = ()) -> Study:
     """These scores under the default configuration, compared as the workflow does."""
-    statistics = compare_policies(scores, 50, seed=0)
-    competitions = compare_competitions(scores, 50, seed=0)
+    statistics = compare_policies(scores, 50, 0, planned)
+    competitions = compare_competitions(scores, 50, 0, planned)
     return Study(
         read_config(str(ROOT / DEFAULT)),
         headline(statistics, competitions, synthetic_turns(0), TIMING),

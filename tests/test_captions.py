@@ -50,6 +50,7 @@ def test_captions_of_scores_state_sample_seeds_and_interval(written: dict[str, s
         assert "10 held-out competitions from 5 data sets" in written[name]
         told = written[name].replace(runs_note(5, "stratified"), "")
         assert "2,000 resamples" in told and "simulated" not in told
+        assert written[name].endswith("expected score of the best of 2 first attempts.")
     bands = written["performance_profiles"].split("Bands: ")[1]
     assert "5 runs: held the truth in 56% to 91% of simulated studies" in bands
     assert "5 base and 5 trained runs" in written["competition_changes"]

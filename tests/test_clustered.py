@@ -199,18 +199,18 @@ def test_a_missing_run_is_named_and_nothing_stands_in_for_it(scores: pd.DataFram
     table = compare_policies(lost, RESAMPLES, seed=1, planned=(0, 1, 2, 3, 4))
     trained, base = (statistics_row(table, "score", policy) for policy in ("trained", "base"))
     assert (trained["n_runs"], trained["n_missing_runs"]) == (4, 1)
-    assert trained["note"].endswith("missing: run 3")
+    assert trained["missing_runs"] == "run 3" and "missing" not in trained["note"]
     assert (base["n_runs"], base["n_missing_runs"]) == (5, 0)
     at_end = lost[(lost["iteration"] == lost["iteration"].max()) & (lost["group"] == "held_out")]
     of_trained = at_end[at_end["policy"] == "trained"]["score"]
     average = statistics_row(table, "score", "trained", aggregate="mean")["value"]
     assert average == pytest.approx(of_trained.mean(), abs=1e-12)
     latex = results_latex(results_table(table))
-    assert "4 of 5" in latex and "missing: run 3" in latex
+    assert "4 of 5" in latex and "Missing: run 3 of trained." in latex
     by_name = compare_competitions(lost, RESAMPLES, seed=1, planned=(0, 1, 2, 3, 4))
     assert set(by_name["n_missing_runs_trained"]) == {1} == set(by_name["n_missing_runs_base"] + 1)
-    assert by_name["note"].str.endswith("trained missing: run 3").all()
-    assert "trained missing: run 3" in competitions_latex(by_name)
+    assert set(by_name["missing_runs_trained"]) == {"run 3"}
+    assert "Missing: run 3 of trained." in competitions_latex(by_name)
 
 
 def test_generalisation_gaps_are_differences_of_the_groups(statistics: pd.DataFrame) -> None:

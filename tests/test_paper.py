@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 import yaml
 from checkout import run
@@ -16,13 +18,14 @@ from made_paper import (
     configured,
     first_page,
     shipped,
+    study_of,
     synthetic_study,
     told,
 )
 from synthetic_study import synthetic_scores
 
 from agent.evaluation.comparison import compare_competitions
-from agent.evaluation.paper import Study, macro, macros, paper_texts
+from agent.evaluation.paper import Study, macro, macros, paper_texts, written
 from agent.evaluation.tables import competitions_latex, results_latex
 from agent.evaluation.variants import Variant, compare_variants, variants_latex
 
@@ -95,13 +98,41 @@ def test_the_settings_in_the_kit_are_those_that_were_used(study: Study) -> None:
 
 
 def test_numbers_that_a_study_lacks_are_dashes() -> None:
-    lines = macros({"fixed_portfolio": None, "gain_ci": [None, None], "x_ci_by_run": None})
+    lines = macros(written({"fixed_portfolio": None, "gain_ci": [None, None], "x_ci_by_run": None}))
     assert lines.count("{--}") == 5 and r"{\resXCiByRunHigh}{--}" in lines
 
 
-def test_a_name_with_digits_is_refused() -> None:
-    with pytest.raises(ValueError, match="macro of top_10: only letters are allowed"):
-        macros({"top_10": 1})
+def test_digits_of_a_name_are_spelt() -> None:
+    assert macro("top_10") == "resTopOneZero" and macro("per_1000_x") == "resPerThousandX"
+    assert macro("iqm_gpt_4o") == "resIqmGptFourO" and macro("iqm_qwen7b") == "resIqmQwenSevenB"
+
+
+def test_names_that_share_their_letters_get_macros_of_their_own() -> None:
+    lines = macros([("x4", "1"), ("x_4", "2"), ("y", "3"), ("x_four", "4")]).splitlines()
+    assert lines == [
+        r"\newcommand{\resXFour}{1}",
+        r"\newcommand{\resXFourAgain}{2} % x_4",
+        r"\newcommand{\resY}{3}",
+        r"\newcommand{\resXFourAgainAgain}{4} % x_four",
+    ]
+
+
+def test_models_behind_an_api_are_quoted_whatever_their_names(study: Study) -> None:
+    """Each name is one that the schema allows; one ends as a p-value does, one as an interval."""
+    names = ("gpt_4o", "gpt4o", "gpt__4o_", "qwen7b", "x", "x_ci_low", "p_value", "gain_rate_1")
+    score = study.results[study.results["policy"] == "base"].assign(iqm=0.5, iqm_low=0.25)
+    rows = [score.assign(policy=name) for name in names]
+    used = replace(study, results=pd.concat([study.results, *rows]))
+    lines = paper_texts(used)["numbers.tex"].splitlines()
+    found = [re.fullmatch(r"\\newcommand{\\([A-Za-z]+)}{(.*)}( % \w+)?", line) for line in lines]
+    macros_found = [match[1] for match in found if match]
+    assert len(macros_found) == len(lines) == len(set(macros_found))
+    assert "Again" not in paper_texts(study)["numbers.tex"]
+    quoted = {match[1]: match[2] for match in found if match}
+    for own in ("GptFourO", "GptFourOAgain", "GptFourOAgainAgain", "QwenSevenB", "X", "PValue"):
+        assert quoted[f"resTableIqm{own}"] == "0.500"
+    assert quoted["resTableIqmXCiLowAgain"] == quoted["resTableIqmGainRateOne"] == "0.500"
+    assert quoted["resTableIqmXCiLow"] == "0.250"
 
 
 def test_captions_are_escaped(study: Study) -> None:
@@ -147,6 +178,21 @@ def test_the_first_page_answers_seven_questions(study: Study, path: str, variant
     assert json.dumps(None) not in text and "None" not in text
 
 
+@pytest.mark.parametrize("note", ["", "5 data sets: held the truth in 80% of studies"])
+@pytest.mark.parametrize("missing", ["", "run 7"])
+def test_each_question_of_the_first_page_begins_a_paragraph(
+    study: Study, note: str, missing: str
+) -> None:
+    noted = {"gain_ci_by_data_set_note": note, "interval_note": note}
+    document = first_page(told(study, **noted, missing_seeds=missing))
+    questions = list(document.findall(nodes.strong))
+    assert len(questions) == 7
+    assert all(question.parent.children[0] is question for question in questions)
+    text = document.astext()
+    assert text.count(note) >= 2 and ("Begun and missing" in text) == bool(missing)
+    assert not missing or "Begun and missing in all numbers: run 7." in " ".join(text.split())
+
+
 def test_the_first_page_says_what_code_and_settings_were_used(study: Study) -> None:
     text = first_page(study).astext()
     assert f"made with commit {MADE['commit']} of https://example.org/study, unchanged" in text
@@ -176,16 +222,16 @@ def test_the_table_of_variants_is_in_the_paper_of_a_study_that_has_some(
     assert (r"\input{variants}" in text) == has_some == (r"\ref{tab:variants}" in text)
 
 
-def write_kit(study: Study, folder: Path) -> None:
+def write_kit(study: Study, folder: Path, scores: pd.DataFrame, planned: tuple[int, ...]) -> None:
     """The kit as its script leaves it, with an empty figure for each."""
     for name, text in paper_texts(study).items():
         (folder / name).write_text(text)
     (folder / "results.tex").write_text(results_latex(study.results))
-    scores = synthetic_scores(0)
-    tables = {"competitions.tex": competitions_latex(compare_competitions(scores, 50, seed=0))}
+    by_name = compare_competitions(scores, 50, 0, planned)
+    tables = {"competitions.tex": competitions_latex(by_name)}
     if study.config["variants"]:
         kinds = [Variant("", "", scores), Variant("no_x", "ppo.x=0, ppo.y=0.5", scores)]
-        tables["variants.tex"] = variants_latex(compare_variants(kinds, 50, seed=0))
+        tables["variants.tex"] = variants_latex(compare_variants(kinds, 50, 0, planned))
     for name, text in tables.items():
         (folder / name).write_text(text)
     for name in study.captions:
@@ -193,20 +239,48 @@ def write_kit(study: Study, folder: Path) -> None:
     plt.close("all")
 
 
+def compiled(folder: Path) -> str:
+    """What LaTeX says of a kit that it has made a paper of."""
+    if not shutil.which("pdflatex"):
+        pytest.skip("no TeX: install Debian's texlive-latex-recommended")
+    latex = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper")
+    for command in (latex, ("bibtex", "paper"), latex, latex):
+        done = run(folder, *command)
+        assert done.returncode == 0, done.stdout[-3000:]
+    log = (folder / "paper.log").read_text(errors="replace")
+    assert "undefined" not in log and "multiply" not in log
+    assert (folder / "paper.pdf").read_bytes().startswith(b"%PDF")
+    return log
+
+
 @pytest.mark.parametrize(("path", "variant"), CONFIGS)
 def test_the_paper_compiles_under_each_configuration(
     study: Study, tmp_path: Path, path: str, variant: str
 ) -> None:
-    if not shutil.which("pdflatex"):
-        pytest.skip("no TeX: install Debian's texlive-latex-recommended")
     is_shown = variant != "grpo"
     p_value = None if variant == "rft_alone" else 0.01
     used = told(study, improvement_shown=is_shown, gain_p_value=p_value)
-    write_kit(configured(used, shipped(path, variant)), tmp_path)
-    latex = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper")
-    for command in (latex, ("bibtex", "paper"), latex, latex):
-        done = run(tmp_path, *command)
-        assert done.returncode == 0, done.stdout[-3000:]
-    log = (tmp_path / "paper.log").read_text(errors="replace")
-    assert "undefined" not in log and "multiply" not in log
-    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+    write_kit(configured(used, shipped(path, variant)), tmp_path, synthetic_scores(0), ())
+    compiled(tmp_path)
+
+
+def test_tables_with_much_to_remark_stay_on_the_page(tmp_path: Path) -> None:
+    """Three runs and a lost one, competitions with long names, one on which nothing differs."""
+    scores = synthetic_scores(0, runs=3)
+    scores["competition"] = "competition-of-which-the-name-is-as-long-as-" + scores["competition"]
+    tied = scores["competition"].str.endswith("wine_regre") | scores["competition"].str.endswith(
+        "heart_regre"
+    )
+    scores.loc[tied & scores["policy"].isin(["base", "trained"]), "score"] = 0.5
+    planned = (0, 1, 2, 7)
+    study = study_of(scores, planned)
+    assert study.headline["missing_seeds"] == "run 7"
+    write_kit(configured(study, shipped("config/ablations.yaml")), tmp_path, scores, planned)
+    for name in ("results", "competitions"):
+        note = (tmp_path / f"{name}.tex").read_text().split("raggedright ")[1]
+        assert "Missing: run 7 of base and trained." in note
+        assert note.count("run 7") == note.count("only 3 runs") == 1
+    assert "the same in every resample" in (tmp_path / "competitions.tex").read_text()
+    assert "Begun and missing in all numbers: run 7." in (tmp_path / "methods.tex").read_text()
+    beyond = re.findall(r"Overfull \\hbox \(([\d.]+)pt", compiled(tmp_path))
+    assert max(map(float, beyond), default=0.0) < 5.0

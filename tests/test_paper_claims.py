@@ -8,7 +8,7 @@ from made_paper import first_page, study_of, synthetic_study, told
 from synthetic_study import ITERATIONS, synthetic_scores
 
 from agent.evaluation.headline import describe
-from agent.evaluation.paper import Study, macros, paper_texts
+from agent.evaluation.paper import Study, macros, paper_texts, written
 
 RISES = re.compile(r"\b(raises?|rises?|rose|gain of|improves?|from 0)\b", re.IGNORECASE)
 
@@ -120,7 +120,7 @@ def test_first_attempts_are_told_without_a_direction(negative: Study) -> None:
 
 
 def test_p_values_are_written_with_their_relation() -> None:
-    lines = macros({"gain_p_value": 0.0213, "x_p_value": 0.0004, "y_p_value": None})
+    lines = macros(written({"gain_p_value": 0.0213, "x_p_value": 0.0004, "y_p_value": None}))
     assert r"{\resGainPValue}{\ensuremath{p = 0.021}}" in lines
     assert r"{\resXPValue}{\ensuremath{p < 0.001}}" in lines and r"{\resYPValue}{--}" in lines
 

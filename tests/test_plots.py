@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from synthetic_study import ITERATIONS, synthetic_metrics, synthetic_scores, write_study
 
+from agent.evaluation import captions
 from agent.evaluation.comparison import compare_competitions, compare_policies
 from agent.evaluation.cost_figures import COST_METRICS, cost_against_score, spent_before
 from agent.evaluation.figures import COLUMN, FigureFiles, house_style, save_figure, spread
@@ -298,3 +299,21 @@ def test_captions_are_valid_text_without_results(caption: Path) -> None:
     document = publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 2})
     assert len(document.astext()) > 100
     assert not re.search(r"\b0?\.\d{2,}", document.astext())
+
+
+@pytest.mark.parametrize(("number", "shown"), [(30, 30), (51, 30)])
+def test_as_many_competitions_are_drawn_as_fit_a_page(number: int, shown: int) -> None:
+    """Of 51 the middle is left out; largest gains stay on top, and the caption says so."""
+    gains = np.linspace(-0.4, 0.4, number)
+    table = pd.DataFrame(
+        {"competition": [f"c{at:02}" for at in range(number)], "base": 0.5, "trained": 0.5 + gains}
+    ).assign(group="held_out", gain=gains, low=gains - 0.1, high=gains + 0.1)
+    with house_style():
+        figure = competition_changes(table)
+        figure.draw_without_rendering()
+    assert figure.get_figheight() < 0.8 * 9.5  # what the paper gives a figure
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    half, last = shown // 2, number - 1
+    assert names == [f"c{at:02}" for at in (*range(half), *range(last - half + 1, last + 1))]
+    caption = captions.competition_changes(table.assign(n_runs_base=3, n_runs_trained=3), 50)
+    assert ("15 with the largest gain" in caption) == (number > shown)

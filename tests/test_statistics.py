@@ -285,6 +285,22 @@ def test_gain_is_the_difference_of_the_scores(statistics: pd.DataFrame) -> None:
     assert gain["low"] < gain["value"] < gain["high"]
 
 
+def test_a_measure_that_no_resample_moves_says_so_though_runs_differ(scores: pd.DataFrame) -> None:
+    """Every run of the trained policy beats every run of the base: P(improvement) is 1."""
+    apart = scores.copy()
+    for policy, floor in (("base", 0.0), ("trained", 0.6)):
+        rows = apart["policy"] == policy
+        apart.loc[rows, "score"] = floor + 0.3 * apart.loc[rows, "score"]
+    table = compare_policies(apart, RESAMPLES, seed=1)
+    sure = statistics_row(table, "probability_of_improvement", "trained", "base", "mean")
+    assert sure["value"] == 1.0 and np.isnan([sure["low"], sure["high"], sure["p_value"]]).all()
+    assert sure["note"] == "the same in every resample of runs: no interval"
+    assert statistics_row(table, "score", "trained")["standard_error"] > 0
+    family = table[table["family"] == sure["family"]]
+    others = family[family["against"] != "base"].nsmallest(1, "p_value").iloc[0]
+    assert others["p_adjusted"] == pytest.approx(min(1, len(family) * others["p_value"]))
+
+
 def test_valid_rate_is_valid_submissions_over_executions(
     scores: pd.DataFrame, statistics: pd.DataFrame
 ) -> None:
@@ -302,7 +318,7 @@ def test_valid_rate_of_a_policy_that_never_executes_is_zero(scores: pd.DataFrame
     table = compare_policies(idle, RESAMPLES, seed=1)
     rate = statistics_row(table, "valid_rate", "base", aggregate="ratio")
     assert rate["value"] == 0.0 and np.isnan([rate["low"], rate["high"]]).all()
-    assert rate["note"] == "all runs are equal: no interval"
+    assert rate["note"] == "the same in every resample of runs: no interval"
 
 
 def test_few_runs_are_noted_and_one_run_has_no_interval(scores: pd.DataFrame) -> None:
@@ -352,9 +368,21 @@ def test_headline_names_every_yardstick_and_a_missing_one_raises(
     assert told.startswith("5 data sets, training runs held fixed: held the truth in ")
     assert f"] ({told})" in describe(numbers) and not numbers["interval_note"]
     assert {"best_of_n_base", *YARDSTICKS} - set(numbers) == {"base_best_of_n"}
+    assert numbers["best_of_n_attempts"] == 2
+    assert "base best of 2 first attempts 0." in describe(numbers)
     assert numbers["gain"] == pytest.approx(numbers["iqm_trained"] - numbers["iqm_base"])
     with pytest.raises(ValueError, match="yardstick dummy is missing"):
         headline(statistics[statistics["policy"] != "dummy"], competitions, turns, timing)
+
+
+def test_the_best_of_n_is_shown_with_the_n_that_was_used(scores: pd.DataFrame) -> None:
+    assert r"Base best of 2 &" in results_latex(results_table(compare_policies(scores, 10, seed=1)))
+    of_best = scores["policy"] == "base_best_of_n"
+    fewer = scores.assign(executions=scores["executions"].where(~of_best, 3))
+    first = of_best & (scores["competition"] == scores.loc[of_best, "competition"].min())
+    fewer.loc[first, "executions"] = 1
+    table = compare_policies(fewer, 10, seed=1)
+    assert r"Base best of 2.8 &" in results_latex(results_table(table))
 
 
 def test_results_table_leaves_undefined_cells_empty(statistics: pd.DataFrame) -> None:

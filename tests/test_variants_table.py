@@ -63,8 +63,9 @@ def test_missing_runs_and_notes_of_single_cells_are_told() -> None:
     lost.loc[best, "score"] = 1.0
     table = compare(study, lost, planned=(0, 1, 2, 3, 4))
     assert table["n_missing_runs"].tolist() == [0, 1] and table["n_runs"].tolist() == [5, 4]
-    assert "missing: run 3" in table.loc["v1", "note"]
-    assert "all runs are equal: no interval" in table.loc["v1", "note"]
+    assert table.loc["v1", "missing_runs"] == "run 3"
+    assert "the same in every resample of runs: no interval" in table.loc["v1", "note"]
     assert table.loc["v1", "note"].startswith("score")
     latex = variants_latex(table.reset_index())
-    assert "4 of 5" in latex and "all runs are equal" in latex
+    assert "4 of 5" in latex and "the same in every resample" in latex
+    assert "Missing: run 3 of v1." in latex

@@ -7,9 +7,10 @@ import pandas as pd
 
 from agent.evaluation.figures import label_of
 from agent.evaluation.headline import GROUP
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.inputs import AGENTS, BEST_OF_N
 from agent.evaluation.interval_worth import runs_note
 from agent.evaluation.process_figures import final_evaluation
+from agent.evaluation.score_figures import ON_A_PAGE
 from agent.evaluation.scores import policies
 
 
@@ -36,6 +37,14 @@ def trained_runs(scores: pd.DataFrame) -> str:
     return runs_of(scores.loc[scores["policy"] == "trained", "seed"])
 
 
+def best_of_n(scores: pd.DataFrame) -> str:
+    """A sentence on the base's best of n, with the n that was used; "" without it."""
+    attempts = scores.loc[scores["policy"] == BEST_OF_N, "executions"]
+    if attempts.empty:
+        return ""
+    return f" Base best of n: expected score of the best of {attempts.mean():.3g} first attempts."
+
+
 def interval(resamples: int, runs: int) -> str:
     """Which interval it is, how it was had, and what it is worth."""
     if runs == 1:
@@ -56,7 +65,7 @@ def learning_curves(scores: pd.DataFrame, metrics: pd.DataFrame, resamples: int)
         f"Position score over {count(updates, 'update')} of {runs_of(metrics['seed'])}. Top: "
         f"training competitions, mean over runs. Bottom: interquartile mean on {played(scores)}; "
         f"{episodes}. Thin lines: single runs. Bands: {band}. Dashed: policies without training."
-    )
+    ) + best_of_n(scores)
 
 
 def _episodes_along(scores: pd.DataFrame) -> dict[int, int]:
@@ -76,6 +85,16 @@ def competition_changes(competitions: pd.DataFrame, resamples: int) -> str:
         f"competitions; {runs['base']} base and {count(runs['trained'], 'trained run')}. Bars: "
         f"{interval(resamples, runs['trained'])}, of the gain, not corrected for the "
         f"number of competitions. {better} of {len(held_out)} improve."
+    ) + _left_out(len(held_out))
+
+
+def _left_out(number: int) -> str:
+    if number <= ON_A_PAGE:
+        return ""
+    half = ON_A_PAGE // 2
+    return (
+        f" Shown are the {half} with the largest gain and, below the dotted line, the {half} with "
+        "the smallest; the table has all."
     )
 
 
@@ -88,7 +107,7 @@ def performance_profiles(scores: pd.DataFrame, resamples: int) -> str:
         f"Bars: {interval(resamples, runs)}. Bands: percentiles of runs drawn again within each "
         f"competition, as is usual for profiles{f' ({doubt})' if doubt else ''}; policies of one "
         "run have none."
-    )
+    ) + best_of_n(scores)
 
 
 def score_distributions(scores: pd.DataFrame) -> str:
@@ -98,7 +117,7 @@ def score_distributions(scores: pd.DataFrame) -> str:
         f"histogram, median (dot) and quartiles (bar); the number of episodes stands at the right. "
         f"{trained_runs(scores)}. Policies: {named}. The spread is over episodes, not an interval "
         "of a mean."
-    )
+    ) + best_of_n(scores)
 
 
 def action_mix(turns: pd.DataFrame) -> str:
@@ -137,4 +156,4 @@ def cost_against_score(scores: pd.DataFrame, metrics: pd.DataFrame, resamples: i
         f"over {runs_of(metrics['seed'])}; thin: single runs. Error bars: "
         f"{interval(resamples, runs)}. Making the base model and evaluating are not "
         "counted. Dashed: policies without training."
-    )
+    ) + best_of_n(scores)

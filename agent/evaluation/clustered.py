@@ -18,7 +18,7 @@ from agent.evaluation.statistics import (
     multinomial,
 )
 
-NO_VARIANCE = 1e-24  # of scores in [0, 1]: what rounding leaves where all runs are equal
+NO_VARIANCE = 1e-24  # of scores in [0, 1]: what rounding leaves where all resamples are equal
 
 
 class ClusteredEstimate(NamedTuple):
@@ -50,7 +50,8 @@ def clustered_estimate(
     cannot reach beyond the few runs there are, and cover too little (benchmarks/coverage.py).
 
     `players` names who played each matrix; matrices of one player share its runs. Without a
-    second run or any difference between runs there is no error to measure: such parts are NaN.
+    second run, or where the measure is the same in every resample, there is no error to measure:
+    such parts are NaN.
     A measure `of_share` is a probability or a share: its interval is symmetric in log-odds, which
     covers better than one that is symmetric in a bounded number, and stays within [0, 1].
     """

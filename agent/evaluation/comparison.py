@@ -4,9 +4,9 @@ Columns of the first: `measure` of `policy` in `group`; `against` is the policy 
 generalisation gap, the group) it is compared with; `aggregate` says how the scores became one
 number; `low` and `high` bound the 95 % interval whose kind is `interval`: "clustered" is the one to
 quote, for new training runs on the same competitions, the others are percentiles of a resampling
-scheme. `n_runs` counts the runs of `policy`, `n_missing_runs` those planned but not there; `note`
-says when an interval must be doubted. Rows with a `p_value` test for no difference, two-sided;
-`p_adjusted` is corrected for the comparisons of the row's `family`.
+scheme. `n_runs` counts the runs of `policy`, `n_missing_runs` those planned but not there, which
+`missing_runs` names; `note` says when an interval must be doubted. Rows with a `p_value` test for
+no difference, two-sided; `p_adjusted` is corrected for the comparisons of the row's `family`.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from agent.evaluation.clustered import clustered_estimate
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.inputs import AGENTS, BEST_OF_N
 from agent.evaluation.multiplicity import adjust
 from agent.evaluation.quantities import (
     STATISTICS_COLUMNS,
@@ -23,7 +23,7 @@ from agent.evaluation.quantities import (
     Quantity,
     Row,
     clustered_note,
-    missing_note,
+    named_runs,
 )
 from agent.evaluation.scores import cell_difference, groups, policies, score_matrix
 from agent.evaluation.statistics import (
@@ -60,6 +60,10 @@ def compare_policies(
         present = policies(scores, group)
         for policy in present:
             rows += _scores_of(comparison, group, policy)
+        if BEST_OF_N in present:
+            attempts = score_matrix(scores, BEST_OF_N, group, "executions")
+            quantity = Quantity("attempts", group, BEST_OF_N, "", "mean")
+            rows += comparison.rows(quantity, mean, attempts, schemes=())
         rows += [
             row
             for agent in AGENTS
@@ -213,16 +217,12 @@ def _competitions_of(comparison: Comparison, group: str) -> pd.DataFrame:
         _probability(trained.values[:, column], base.values[:, column])
         for column in range(len(table))
     ]
-    lost = []
     for agent, matrix in zip(AGENTS, (base, trained), strict=True):
         missing = comparison.missing_runs(agent, matrix)
         table[f"n_runs_{agent}"] = len(matrix.runs)
         table[f"n_missing_runs_{agent}"] = len(missing)
-        lost += [f"{agent} {missing_note(missing)}"] if missing else []
-    table["note"] = [
-        "; ".join(filter(None, (clustered_note(error, (trained, base)), *lost)))
-        for error in gains.standard_error
-    ]
+        table[f"missing_runs_{agent}"] = named_runs(missing)
+    table["note"] = [clustered_note(error, (trained, base)) for error in gains.standard_error]
     return table.assign(family=f"gain of trained over base on each competition, {group}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.inputs import AGENTS, BEST_OF_N
 
 GROUP = "held_out"
 LEVEL = 0.05  # of the tests, two-sided
@@ -53,6 +53,7 @@ def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
     return {
         "n_seeds": int(main["n_runs"]),
         "n_missing_seeds": int(main["n_missing_runs"]),
+        "missing_seeds": "" if pd.isna(main["missing_runs"]) else main["missing_runs"],
         "n_competitions": len(played),
         "n_data_sets": int(played["data_set"].nunique()),
         "n_improved_competitions": int((played["gain"] > 0).sum()),
@@ -61,7 +62,7 @@ def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
         "gain_ci": _interval(main),
         "gain_p_value": _number(main["p_adjusted"]),
         "n_comparisons": int((statistics["family"] == main["family"]).sum()),
-        "improvement_shown": bool(main["p_adjusted"] < LEVEL and main["value"] > 0),
+        "improvement_shown": shows_improvement(main),
         "gain_ci_within_competitions": _interval(gain["stratified"]),
         "gain_ci_by_run": _interval(gain["runs"]),
         "gain_ci_by_data_set": _interval(gain["data_sets"]),
@@ -71,6 +72,11 @@ def _gains(statistics: pd.DataFrame, played: pd.DataFrame) -> dict[str, Any]:
         "probability_of_improvement_ci": _interval(improvement),
         **_generalisation(statistics),
     }
+
+
+def shows_improvement(gain: pd.Series) -> bool:
+    """Whether a row of the table of measures is declared an improvement, after correction."""
+    return bool(gain["p_adjusted"] < LEVEL and gain["value"] > 0)
 
 
 def _generalisation(statistics: pd.DataFrame) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def _generalisation(statistics: pd.DataFrame) -> dict[str, Any]:
 def _yardsticks(statistics: pd.DataFrame) -> dict[str, Any]:
     """Fixed and random programs are known where a reference pool is, and None elsewhere."""
     iqm = {policy: _value(statistics, "score", policy) for policy in _policies(statistics)}
-    for name in ("base_best_of_n", "dummy"):
+    for name in (BEST_OF_N, "dummy"):
         if name not in iqm:
             raise ValueError(f"statistics: yardstick {name} is missing in {GROUP}; evaluate it")
     over_fixed: dict[str, Any] = dict.fromkeys(("value", "ci", "ci_by_run", "p_value"))
@@ -115,13 +121,20 @@ def _yardsticks(statistics: pd.DataFrame) -> dict[str, Any]:
             "p_value": _number(row["p_adjusted"]),
         }
     return {
-        "best_of_n_base": iqm["base_best_of_n"],
+        "best_of_n_base": iqm[BEST_OF_N],
+        "best_of_n_attempts": best_of_n_attempts(statistics),
         **{name: iqm.get(name) for name in (*POOL_YARDSTICKS, "dummy")},
         "gain_over_best_fixed_program": over_fixed["value"],
         "gain_over_best_fixed_program_ci": over_fixed["ci"],
         "gain_over_best_fixed_program_ci_by_run": over_fixed["ci_by_run"],
         "gain_over_best_fixed_program_p_value": over_fixed["p_value"],
     }
+
+
+def best_of_n_attempts(statistics: pd.DataFrame) -> int | float:
+    """The n of the base's best of n; where some competitions had fewer attempts, n is a mean."""
+    n = _value(statistics, "attempts", BEST_OF_N, aggregate="mean")
+    return int(n) if n.is_integer() else round(n, 2)
 
 
 def _attempts(statistics: pd.DataFrame) -> dict[str, Any]:
@@ -207,7 +220,7 @@ def describe(numbers: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{n['n_seeds']} training runs"
-            + (f" ({n['n_missing_seeds']} more begun and missing)" if n["n_missing_seeds"] else "")
+            + (f" (begun and missing: {n['missing_seeds']})" if n["missing_seeds"] else "")
             + f", {n['n_competitions']} held-out competitions from {n['n_data_sets']} data sets "
             "(IQM of position scores, 95 % intervals)",
             f"base {n['iqm_base']:.3f} -> trained {n['iqm_trained']:.3f}; "
@@ -224,7 +237,8 @@ def describe(numbers: dict[str, Any]) -> str:
             f"later attempts add {n['later_attempts_gain_base']:+.3f} -> "
             f"{n['later_attempts_gain_trained']:+.3f}; valid programs "
             f"{n['base_valid_rate']:.0%} -> {n['trained_valid_rate']:.0%}",
-            f"yardsticks: dummy {n['dummy']:.3f}, base best of n {n['best_of_n_base']:.3f}"
+            f"yardsticks: dummy {n['dummy']:.3f}, "
+            f"base best of {n['best_of_n_attempts']} first attempts {n['best_of_n_base']:.3f}"
             + "".join(
                 f", {name.replace('_', ' ')} {n[name]:.3f}"
                 for name in POOL_YARDSTICKS

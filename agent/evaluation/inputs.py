@@ -16,6 +16,7 @@ import pandas as pd
 from agent.evaluation.files import read_csv
 
 AGENTS = ("base", "trained")  # the policies that play episodes; all others are yardsticks
+BEST_OF_N = "base_best_of_n"  # its executions are the n that was used
 GROUPS = ("train", "validation", "held_out")
 ACTIONS = ("request_info", "validate_code", "execute_code", "get_history", "reset", "invalid")
 OUTCOMES = (

@@ -1,10 +1,11 @@
 """The paper kit: a study's numbers as LaTeX macros, and a paper that quotes nothing else.
 
 Macros begin with `res`, then come the words of the number's name: `iqm_base` is `\\resIqmBase`, the
-ends of `gain_ci` are `\\resGainCiLow` and `\\resGainCiHigh`.
+ends of `gain_ci` are `\\resGainCiLow` and `\\resGainCiHigh`; digits are spelt, one by one.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,9 @@ from agent.evaluation.writing import fill, groups_of
 MEASURED_TIME = ("wall_seconds", "useful_time_share", "named_time_share", "peak_memory_gib")
 MEASURED_FIGURE = "time_split"
 RESULT_COLUMNS = ("iqm", "mean", "valid_rate", "gain", "probability_of_improvement")
-IN_LETTERS = {"1000": "thousand"}  # the name of a macro has no digits
+# The name of a macro has no digits.
+DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+IN_LETTERS = {"1000": "Thousand"} | {str(digit): word for digit, word in enumerate(DIGITS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +53,62 @@ def paper_texts(study: Study) -> dict[str, str]:
     }
     return {
         **{name: fill(name, **facts) for name in templates},
-        "numbers.tex": macros(dict(numbers(study))),
-        "timing.tex": f"{macros(measured)}{captions.pop(MEASURED_FIGURE)}\n",
+        "numbers.tex": macros(numbers(study)),
+        "timing.tex": f"{macros(written(measured))}{captions.pop(MEASURED_FIGURE)}\n",
         "config.yaml": yaml.safe_dump(dict(study.config), sort_keys=False, width=100),
         "captions.tex": "\n".join([*captions.values(), ""]),
     }
 
 
-def numbers(study: Study) -> Iterator[tuple[str, Any]]:
-    """Every number by name: the headline, the table of results, the sizes of the study."""
-    for name, value in study.headline.items():
-        if name not in MEASURED_TIME:
-            yield name, value
+def numbers(study: Study) -> Iterator[tuple[str, str]]:
+    """Every number as it is written, by name: headline, table of results, sizes of the study."""
+    told = study.headline.items()
+    yield from written({name: value for name, value in told if name not in MEASURED_TIME})
     for _, row in study.results.iterrows():
         for column in RESULT_COLUMNS:
             versus = "gain" in column or "improvement" in column
             name = f"table_{column}_{'over_' if versus else ''}{row['policy']}"
             if pd.notna(row[column]):
-                yield name, row[column]
+                yield from written({name: row[column]}, column)
                 if f"{column}_low" in row and pd.notna(row[f"{column}_low"]):
-                    yield f"{name}_ci", [row[f"{column}_low"], row[f"{column}_high"]]
-    for group, sizes in groups_of(study.competitions).items():
-        for what, number in sizes.items():
-            yield f"n_{group}_{what}", number
-    yield "n_updates", study.config["training"]["iterations"]
-    yield "n_episodes_per_update", study.config["training"]["episodes"]
-    yield "n_evaluation_episodes", study.config["evaluation"]["episodes"]
+                    ends = [row[f"{column}_low"], row[f"{column}_high"]]
+                    yield from written({f"{name}_ci": ends}, column)
+    sizes = {
+        f"n_{group}_{what}": number
+        for group, of_group in groups_of(study.competitions).items()
+        for what, number in of_group.items()
+    }
+    yield from written(sizes)
+    training, evaluation = study.config["training"], study.config["evaluation"]
+    yield from written({"n_updates": training["iterations"]})
+    yield from written({"n_episodes_per_update": training["episodes"]})
+    yield from written({"n_evaluation_episodes": evaluation["episodes"]})
 
 
-def macros(named: Mapping[str, Any]) -> str:
-    """One \\newcommand per number, two for the ends of an interval."""
-    lines = []
+def written(named: Mapping[str, Any], kind: str = "") -> Iterator[tuple[str, str]]:
+    """Names and texts, two for the ends of an interval; without a kind the name tells it."""
     for name, value in named.items():
-        parts = {name: value}
         if isinstance(value, list) or (value is None and "_ci" in name):
-            parts[f"{name}_low"], parts[f"{name}_high"] = value or (None, None)
-            del parts[name]
-        lines += [
-            rf"\newcommand{{\{macro(part)}}}{{{in_tex(part, parts[part])}}}" for part in parts
-        ]
-    return "\n".join([*lines, ""])
+            for end, number in zip(("low", "high"), value or (None, None), strict=True):
+                yield f"{name}_{end}", in_tex(kind or name, number)
+        else:
+            yield name, in_tex(kind or name, value)
+
+
+def macros(texts: Iterable[tuple[str, str]]) -> str:
+    """One \\newcommand per name and text.
+
+    Where two names would share a macro, as those of policies gpt4o and gpt_4o would, the second
+    gets another one, and its line says whose it is.
+    """
+    lines: dict[str, str] = {}
+    for name, text in texts:
+        free = macro(name)
+        while free in lines:
+            free += "Again"
+        whose = "" if free == macro(name) else f" % {name}"
+        lines[free] = command(free, text) + whose
+    return "\n".join([*lines.values(), ""])
 
 
 def command(name: str, text: str) -> str:
@@ -98,13 +117,8 @@ def command(name: str, text: str) -> str:
 
 def macro(name: str, prefix: str = "res") -> str:
     """The name of the macro for a number (`res`) or a figure's caption (`caption`)."""
-    words = [IN_LETTERS.get(word, word) for word in name.split("_")]
-    camel = prefix + "".join(word.capitalize() for word in words)
-    if not camel.isalpha():
-        raise ValueError(
-            f"macro of {name}: only letters are allowed; spell its digits in IN_LETTERS"
-        )
-    return camel
+    spelt = re.sub("|".join(IN_LETTERS), lambda digits: f"_{IN_LETTERS[digits[0]]}_", name)
+    return prefix + "".join(word.capitalize() for word in spelt.split("_"))
 
 
 def caption_macro(figure: str) -> str:

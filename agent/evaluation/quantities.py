@@ -38,8 +38,10 @@ STATISTICS_COLUMNS = (
     "p_adjusted",
     "family",
     "n_missing_runs",
+    "missing_runs",
 )
-# Measures that compare, and their value where nothing differs; all others lie in [0, 1].
+# Measures that compare, and their value where nothing differs; all others lie in [0, 1] or, as the
+# attempts of the base's best of n, have no interval.
 NULLS = {
     "gain": 0.0,
     "first_attempt_gain": 0.0,
@@ -141,11 +143,16 @@ class Comparison:
         note: str,
     ) -> Row:
         missing = self.missing_runs(quantity.policy, matrices[0])
-        note = "; ".join(filter(None, (note, missing_note(missing))))
         *subject, interval = astuple(quantity)
         tested = (np.nan, np.nan, np.nan, np.nan, "")
         fields = (*subject, value, *ends, interval, *matrices[0].values.shape, note)
-        return dict(zip(STATISTICS_COLUMNS, (*fields, *tested, len(missing)), strict=True))
+        return dict(
+            zip(
+                STATISTICS_COLUMNS,
+                (*fields, *tested, len(missing), named_runs(missing)),
+                strict=True,
+            )
+        )
 
     def missing_runs(self, policy: str, matrix: ScoreMatrix) -> list[int]:
         """Planned runs that an agent lacks; yardsticks have none of their own."""
@@ -159,8 +166,9 @@ def _family(quantity: Quantity) -> str:
     return f"{named} over each other policy, {quantity.group}"
 
 
-def missing_note(missing: Sequence[int]) -> str:
-    return f"missing: run {', '.join(map(str, missing))}" if missing else ""
+def named_runs(runs: Sequence[int]) -> str:
+    noun = "run" if len(runs) == 1 else "runs"
+    return f"{noun} {', '.join(map(str, runs))}" if runs else ""
 
 
 def clustered_note(standard_error: Array, matrices: tuple[ScoreMatrix, ...]) -> str:
@@ -168,7 +176,7 @@ def clustered_note(standard_error: Array, matrices: tuple[ScoreMatrix, ...]) -> 
     runs = len(matrices[0].runs)
     notes = [runs_note(runs, "clustered"), _fixed_note(runs, matrices)]
     if runs > 1 and np.isnan(standard_error).any():
-        notes = ["all runs are equal: no interval"]
+        notes = ["the same in every resample of runs: no interval"]
     return "; ".join(filter(None, notes))
 
 

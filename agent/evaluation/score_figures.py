@@ -45,6 +45,7 @@ CHANGE_COLUMNS = (
     *("group", "competition", "base", "trained", "gain", "low", "high"),
     *("n_runs_base", "n_runs_trained"),
 )
+ON_A_PAGE = 30  # competitions that a figure shows in a size to be read, an even number
 BINS = np.linspace(0.0, 1.0, 21)
 DASHED: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
 
@@ -146,11 +147,19 @@ def iqm_of_runs(values: Array) -> Array:
 
 
 def competition_changes(competitions: pd.DataFrame) -> Figure:
-    """Base -> trained on every held-out competition, largest gain on top."""
+    """Base -> trained on held-out competitions, largest gain on top.
+
+    Of more than fit a page those in the middle are left out, where a dotted line says so.
+    """
     played = competitions[competitions["group"] == GROUP]
     ordered = played.sort_values(["gain", "competition"], ascending=[True, False])
+    left_out = len(ordered) - ON_A_PAGE
+    if left_out > 0:
+        ordered = pd.concat([ordered.head(ON_A_PAGE // 2), ordered.tail(ON_A_PAGE // 2)])
     figure = Figure(figsize=(COLUMN, 0.85 + 0.21 * len(ordered)))
     axes = figure.subplots()
+    if left_out > 0:
+        axes.axhline(ON_A_PAGE // 2 - 0.5, color=GREY, linewidth=0.8, linestyle=":")
     heights = np.arange(len(ordered))
     colours = [BLUE if gain > 0 else VERMILION if gain < 0 else GREY for gain in ordered["gain"]]
     if "best_fixed_program" in ordered:

@@ -1,12 +1,12 @@
 """Tables for print: CSV for machines, LaTeX (booktabs) for papers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from agent.evaluation.headline import GROUP, statistics_row
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.headline import GROUP, best_of_n_attempts, statistics_row
+from agent.evaluation.inputs import AGENTS, BEST_OF_N
 
 RESULTS_HEADER = (
     "Policy",
@@ -44,6 +44,7 @@ def _policy_row(statistics: pd.DataFrame, policy: str) -> dict[str, object]:
         "policy": policy,
         "n_runs": int(iqm["n_runs"]),
         "n_missing_runs": int(iqm["n_missing_runs"]),
+        "missing_runs": iqm["missing_runs"],
         "n_competitions": int(iqm["n_competitions"]),
         **_ends("iqm", iqm),
         "mean": statistics_row(statistics, "score", policy, aggregate="mean")["value"],
@@ -64,6 +65,7 @@ def _policy_row(statistics: pd.DataFrame, policy: str) -> dict[str, object]:
         else:
             row |= _ends(measure, statistics_row(statistics, measure, "trained", policy, aggregate))
     row["gain_p_adjusted"] = np.nan
+    row["attempts"] = best_of_n_attempts(statistics) if policy == BEST_OF_N else np.nan
     row["note"] = iqm["note"]
     if policy != "trained":
         gain = statistics_row(statistics, "gain", "trained", policy)
@@ -78,7 +80,7 @@ def _ends(name: str, row: pd.Series) -> dict[str, object]:
 def results_latex(results: pd.DataFrame) -> str:
     rows = [
         (
-            policy_label(row["policy"]),
+            _named(row),
             runs_cell(row["n_runs"], row["n_missing_runs"]),
             interval_cell(row["iqm"], row["iqm_low"], row["iqm_high"]),
             *(number_cell(row[column]) for column in ("mean", "first_score", "last_score")),
@@ -90,17 +92,33 @@ def results_latex(results: pd.DataFrame) -> str:
         for _, row in results.iterrows()
     ]
     of_trained = results.loc[results["policy"] == "trained", "note"]
-    return booktabs(RESULTS_HEADER, rows, "lrlrrrrlrr", worth(of_trained))
+    missing = dict(zip(results["policy"], results["missing_runs"], strict=True))
+    return booktabs(RESULTS_HEADER, rows, "lrlrrrrlrr", worth(of_trained, missing))
+
+
+def _named(row: pd.Series) -> str:
+    """The policy, and of how many attempts the best counts."""
+    if row["policy"] == BEST_OF_N:
+        return f"Base best of {row['attempts']:g}"
+    return policy_label(row["policy"])
 
 
 def runs_cell(present: int, missing: int) -> str:
     return f"{present} of {present + missing}" if missing else str(present)
 
 
-def worth(notes: pd.Series) -> str:
-    """What the intervals are worth, as rows of a table say it; "" for nothing to say."""
-    said = [note for note in notes.dropna().unique() if note]  # read back, "" is missing
-    return f"Intervals: {'; '.join(said)}." if said else ""
+def worth(notes: pd.Series, missing: Mapping[str, str]) -> str:
+    """What the intervals are worth, as rows of a table say it, each remark once, and which runs are
+    missing of what; "" for nothing to say. A text that was read back may be NaN for "".
+    """
+    remarks = dict.fromkeys(part for note in notes.dropna() for part in note.split("; ") if part)
+    of_runs: dict[str, list[str]] = {}
+    for name, runs in missing.items():
+        if pd.notna(runs) and runs:
+            of_runs.setdefault(runs, []).append(name.replace("_", " "))
+    lost = [f"{runs} of {' and '.join(names)}" for runs, names in of_runs.items()]
+    sentences = (f"Intervals: {'; '.join(remarks)}.", f"Missing: {'; '.join(lost)}.")
+    return " ".join(text for text, said in zip(sentences, (remarks, lost), strict=True) if said)
 
 
 def competitions_latex(competitions: pd.DataFrame) -> str:
@@ -119,20 +137,26 @@ def competitions_latex(competitions: pd.DataFrame) -> str:
         )
         for _, row in ordered.iterrows()
     ]
-    return booktabs(COMPETITIONS_HEADER, rows, "llrrlrr", worth(ordered["note"]))
+    missing = {agent: ordered[f"missing_runs_{agent}"].iloc[0] for agent in AGENTS}
+    return booktabs(COMPETITIONS_HEADER, rows, "llrrlrr", worth(ordered["note"], missing))
 
 
 def booktabs(
     header: Sequence[str], rows: Sequence[Sequence[str]], columns: str, note: str = ""
 ) -> str:
-    """A tabular environment, to be \\input into a table; needs only the booktabs package."""
+    """A tabular environment, to be \\input into a table; needs only the booktabs package.
+
+    A note stands below it as a paragraph that is as wide as the table.
+    """
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line(header), r"\midrule"]
     lines += [_line(row) for row in rows]
-    lines.append(r"\bottomrule")
+    lines += [r"\bottomrule", r"\end{tabular}"]
     if note:
-        spanning = rf"\multicolumn{{{len(header)}}}{{l}}{{\footnotesize {escape(note)}}}"
-        lines.append(_line([spanning]))
-    return "\n".join([*lines, r"\end{tabular}", ""])
+        lines[0] = r"\sbox0{" + lines[0]
+        lines[-1] += "}%"
+        below = rf"\usebox0\par\smallskip\footnotesize\raggedright {escape(note)}"
+        lines += [r"\begin{minipage}{\wd0}", below, r"\end{minipage}%"]
+    return "\n".join([*lines, ""])
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ MEASURES: dict[str, Measure] = {
     "gain": difference(iqm),
     "probability_of_improvement": probability_of_improvement,
 }
-SIZES = ("n_runs", "n_missing_runs", "n_competitions")
+SIZES = ("n_runs", "n_missing_runs", "missing_runs", "n_competitions")
 ENDS = {"value": "", "low": "_low", "high": "_high", "p_adjusted": "_p_adjusted"}
 HEADER = (
     "Variant",
@@ -127,4 +127,5 @@ def variants_latex(table: pd.DataFrame) -> str:
         )
         for _, row in table.iterrows()
     ]
-    return booktabs(HEADER, rows, "llrllllr", worth(table["note"]))
+    missing = dict(zip(table["variant"], table["missing_runs"], strict=True))
+    return booktabs(HEADER, rows, "llrllllr", worth(table["note"], missing))

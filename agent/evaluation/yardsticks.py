@@ -6,6 +6,7 @@ Positions are MLE-Dojo's position scores in [0, 1]; a pipeline that failed has p
 """
 
 from collections.abc import Mapping, Sequence
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -94,18 +95,21 @@ def pool_scores(
     return pd.DataFrame(rows, columns=columns)
 
 
-def best_of_n(base: pd.DataFrame, n: int, draws: int, seed: int) -> pd.DataFrame:
-    """Final score when the best on feedback of `n` independent first attempts counts.
+def best_of_n(base: pd.DataFrame, n: int) -> tuple[float, int]:
+    """Expected final score of `n` different first attempts, of which the best on feedback counts.
 
     `base` has one row per episode of one competition with `first_score`, `first_feedback_score`
-    and `executions`; episodes that executed nothing are no attempt. Returns `draws` rows.
+    and `executions`; episodes that executed nothing are no attempt. The expectation is over all
+    sets of `n` of the N attempts there are, so nothing is drawn: the i-th best on feedback (from 0)
+    is the best of C(N - 1 - i, n - 1) of the C(N, n) sets. Attempts that tie on feedback count
+    alike. Also returns the attempts that were used, at most those there are.
     """
     attempts = base[base["executions"] > 0]
     if attempts.empty:
         raise ValueError(f"{base['competition'].iloc[0]}: the base never executed a program")
-    rng = np.random.default_rng(seed)
-    picked = rng.integers(len(attempts), size=(draws, n))
-    feedback = attempts["first_feedback_score"].to_numpy()[picked]
-    final = attempts["first_score"].to_numpy()[picked]
-    scores = final[np.arange(draws), feedback.argmax(axis=1)]
-    return pd.DataFrame({"episode": np.arange(draws), "score": scores, "executions": n})
+    known = len(attempts)
+    used = min(n, known)
+    tied = attempts.groupby("first_feedback_score")["first_score"]
+    final = tied.transform("mean")[attempts["first_feedback_score"].sort_values().index[::-1]]
+    sets = [comb(known - 1 - place, used - 1) / comb(known, used) for place in range(known)]
+    return float(final.to_numpy() @ np.array(sets)), used

@@ -24,7 +24,7 @@ async function showEpisode(state) {
 
 function yardstickWords(row) {
   const ways = {
-    base_best_of_n: "The score is the better of several first attempts, drawn from the base's own episodes.",
+    base_best_of_n: "The score is what the best of several of the base's first attempts is expected to reach.",
     random_program: "A program was drawn from the grammar, run and graded; its text was not kept.",
   };
   return `No transcript: nobody played this turn by turn. ${ways[facts.policy[row]] || "The score is that of an entry of the leaderboard."}`;
