@@ -24,6 +24,7 @@ REWARDS = {
     "placement": "turn",
 }
 MEGABYTE = "x" * 1_000_000
+ANSWERS = {"told": "the feedback half", "judging": "the final half"}
 ATTACKS = (
     "</script><script>window.hacked = 1</script>",
     "<img src=x onerror='window.hacked = 1'><svg onload='window.hacked = 1'>",
@@ -191,7 +192,7 @@ def write_scores(path: Path, rows: list[dict[str, object]]) -> None:
     pd.DataFrame(rows).reindex(columns=SCORE_COLUMNS).to_csv(path, index=False)
 
 
-def build(study: Path, page: Path) -> str:
+def build(study: Path, page: Path, *options: str) -> str:
     """Run the script as the rule does; returns what it says, or the error it ends with."""
     evaluations = sorted((study / "evaluation").glob("seed*/iteration*/held_out"))
     shards = sorted(study.glob("seed*/iteration*/trajectories/*.parquet"))
@@ -210,6 +211,7 @@ def build(study: Path, page: Path) -> str:
             "--output-dir",
             str(page),
         ],
+        options,
     ]
     done = run(ROOT, *(word for words in command for word in words))
     return done.stdout if done.returncode == 0 else done.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browsable import COMPETITIONS, program
+from browsable import COMPETITIONS, build, program
 from browsing import BASE, TRAINED, Open, listed, sums
 from playwright.sync_api import Page, expect
 from scipy.stats import trim_mean
@@ -31,6 +31,24 @@ def test_every_number_leads_to_the_episodes_behind_it(opened: Open, page_folder:
         if mean:
             shown = page.locator(".summary b").all_inner_texts()[1:]
             assert any(abs(float(text) - float(mean[1])) < 0.0051 for text in shown if "." in text)
+
+
+def test_the_page_says_which_answers_count(opened: Open, page_folder: Path, tmp_path: Path) -> None:
+    upstream = tmp_path / "page"
+    build(page_folder.parent, upstream, "--told", "upstream", "--scoring", "upstream")
+    for folder, told, judging in (
+        (page_folder, "the feedback half", "the final half"),
+        (upstream, "all answers", "all answers"),
+    ):
+        page = opened(folder)
+        notes = page.locator("#overview .note")
+        expect(notes.nth(0)).to_contain_text(f"Score on {judging}, ")
+        expect(notes.nth(1)).to_contain_text(f"best position score on {told}, ")
+        page = opened(folder, "#/episodes")
+        titles = [page.locator(f"#list th.{key} a") for key in ("score", "feedback_score")]
+        assert (titles[0].get_attribute("title") or "").endswith(f"on {judging}")
+        assert (titles[1].get_attribute("title") or "").endswith(f"on {told}")
+        assert ("half" in page.content()) == (folder == page_folder)
 
 
 def test_means_are_those_of_the_scores(opened: Open, page_folder: Path) -> None:

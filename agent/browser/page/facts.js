@@ -2,9 +2,11 @@
 
 let facts = null;
 let rowOf = null; // address -> row
+let answers = null; // the words for what agents are told of, and for what judges them
 let paired = null; // key of an evaluated episode -> its rows, one for each policy
 
 function openIndex(index) {
+  answers = index.answers;
   facts = {};
   for (const [key, column] of Object.entries(index.columns)) facts[key] = plainColumn(column);
   facts.size = facts.number.length;
