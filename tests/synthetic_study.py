@@ -166,7 +166,7 @@ def synthetic_metrics(seed: int, runs: int = 5) -> list[dict[str, float]]:
                     "valid_rate": float(0.5 + 0.4 * rise + rng.normal(0, 0.02)),
                     "episodes": 100.0,
                     "executions_per_episode": 2.5,
-                    "action_tokens": 9000.0 + 1000.0 * run,
+                    "sampled_tokens": 9000.0 + 1000.0 * run,
                 }
             )
     return records
