@@ -118,7 +118,7 @@ def as_text(made: Trajectory) -> Trajectory:
 def write_evaluation(
     folder: Path, tokenizer: Tokenizer, seed: int, iteration: int, policy: str
 ) -> None:
-    """Better with more updates; in every third episode of the base the first program crashes."""
+    """Better with updates, on one competition less so; some first programs of the base crash."""
     played, rows = [], []
     for number in range(EPISODES):
         position = round(0.1 + 0.05 * number + 0.2 * iteration, 2)
@@ -138,7 +138,7 @@ def write_evaluation(
             "group": "held_out",
             "competition": name,
             "episode": number,
-            "score": position + 0.01,
+            "score": position + 0.01 - 0.05 * (policy == "trained" and number % 3 == 2),
             "first_score": 0.0,
             "executions": 2,
             "valid_submissions": 2 - crashes,

@@ -89,6 +89,26 @@ def test_the_overview_has_the_headline_and_what_each_competition_gained(
     assert sums(page)["over the base"] == f"{gain:+.3f}"
 
 
+def test_the_gain_of_the_headline_is_found_again_where_it_leads(
+    opened: Open, page_folder: Path
+) -> None:
+    """A difference of interquartile means: the mean of the differences is another number."""
+    iqm_gain, mean_gain = 0.3875, (8 * 0.4 + 4 * 0.35) / 12
+    page = opened(page_folder)
+    for title, gain, words in (
+        ("held out (3), IQM", iqm_gain, "in IQM"),
+        ("held out (3), mean", mean_gain, "over the base"),
+    ):
+        page.evaluate("() => { location.hash = '#/overview'; }")
+        row = page.locator("#overview tbody tr", has=page.get_by_role("rowheader", name=title))
+        expect(row.locator(".of-gain")).to_have_text(f"{gain:+.2f}")
+        row.locator(".of-gain a").click()
+        expect(page.locator("body")).to_have_attribute("data-view", "episodes")
+        assert float(sums(page)[words]) == pytest.approx(gain, abs=0.0006)
+    page = opened(page_folder, "#/episodes?policy=base")
+    assert "in IQM" not in sums(page)
+
+
 def test_filters_combine_count_and_can_be_dropped(opened: Open, page_folder: Path) -> None:
     page = opened(page_folder, "#/episodes")
     assert listed(page) == 45

@@ -216,6 +216,8 @@ def test_the_report_opens_and_every_figure_and_caption_is_there(
             assert (
                 follow_number(page, f"policy={policy}")["IQM"] == f"{headline[f'iqm_{policy}']:.3f}"
             )
+        gain = follow_number(page, "sort=-gain")["in IQM"].replace("\N{MINUS SIGN}", "-")
+        assert gain == f"{headline['gain']:+.3f}"
         see_on_a_phone(page)
         listed = {category: list_category(page, category) for category in CATEGORIES}
         assert listed["Episodes"] == ["trajectory browser"]

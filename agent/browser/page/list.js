@@ -99,6 +99,7 @@ function summaryWords(rows) {
   if (sums.score !== null) add("mean score", decimal(sums.score, 3), some);
   if (sums.iqm !== null && sums.scored > 1) add("IQM", decimal(sums.iqm, 3));
   if (sums.gain !== null) add("over the base", signed(sums.gain, 3));
+  if (sums.iqmGain !== null && sums.scored > 1) add("in IQM", signed(sums.iqmGain, 3));
   if (sums.feedback !== null) add("feedback", decimal(sums.feedback, 3));
   if (sums.valid !== null) add("valid programs", percent(sums.valid));
   return words;
