@@ -12,6 +12,7 @@ from agent.evaluation.inputs import ACTIONS, OUTCOMES
 ITERATIONS = (2, 4, 6)
 TASKS = ("regression", "classification")
 DATA_SETS = {"train": ("wine", "iris"), "held_out": ("heart", "star98", "fair", "engel", "anes96")}
+MACHINE = {"host": "here", "cpu": "A processor", "gpus": []}
 YARDSTICKS = {
     "dummy": 0.08,
     "random_program": 0.35,
@@ -204,6 +205,9 @@ def synthetic_timings() -> list[dict[str, Any]]:
                     "write": 0.05,
                 },
                 "peak_rss_gib": 0.5 + 0.1 * (position % 4),
+                "cores": 1,
+                "gpus": 0,
+                "machine": MACHINE,
             }
         )
     return records

@@ -10,12 +10,14 @@ from version import code_version
 from agent.evaluation.crate import crate
 from agent.evaluation.provenance import describe_study, sha256
 
+MACHINE = {"host": "here", "cpu": "A processor", "gpus": []}
 LOADED = {"python": "3.11.2", "numpy": "2.1"}
 TURNS = "sandbox\nnamespaces\nnamespaces\nlandlock\n"
 
 
 def job(rule: str, started: float, **more: object) -> str:
-    known = {"rule": rule, "job": "x", "started": started, "ended": started + 5, "loaded": LOADED}
+    known = {"rule": rule, "job": "x", "started": started, "ended": started + 5}
+    known |= {"machine": MACHINE, "loaded": LOADED}
     return json.dumps(known | more)
 
 
@@ -27,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "one.json": job(
             "train_rl", 100.0, slurm_job="17", loaded=LOADED | {"numpy": "2.2", "torch": "2.9"}
         ),
-        "two.json": job("train_rl", 200.0, slurm_job=None),
+        "two.json": job("train_rl", 200.0, slurm_job=None, machine=MACHINE | {"host": "there"}),
         "turns.csv": TURNS,
         "scores.csv": "a\n1\n",
         "pins.txt": "numpy==1\n",
@@ -50,6 +52,7 @@ def test_facts_are_what_the_files_say(folder):
     facts = described(folder, (Path("pins.txt"),))
     assert facts["seeds"] == [0, 1] and facts["slurm_jobs"] == ["17"]
     assert facts["seconds"] == {"train_rl": 10.0}
+    assert facts["machines"] == {"count": 2, "cpus": ["A processor"], "gpus": []}
     assert (facts["started"], facts["ended"]) == (100.0, 205.0)
     assert facts["turns_by_sandbox"] == {"landlock": 1, "namespaces": 2}
     assert facts["competitions_sha256"] == {"wine": sha256(Path("wine/competition.json"))}

@@ -164,6 +164,11 @@ def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
     trained_on = turns.loc[turns["source"] == "training", ["iteration", "shard", "episode"]]
     episodes = len(scores) + len(trained_on.drop_duplicates())
     assert f"{episodes} episodes" in (results / "logs/build_trajectory_browser.log").read_text()
+    held = {
+        job: json.loads((results / f"timing/{job}.json").read_text())["cores"]
+        for job in ("base_model", "evaluate_yardsticks", "seed0/iteration1/train_rl")
+    }
+    assert held == {"base_model": 2, "evaluate_yardsticks": 1, "seed0/iteration1/train_rl": 1}
     loaded = json.loads((results / "provenance.json").read_text())["loaded"]
     assert {"numpy", "pandas", "sklearn", "torch", "verl"} <= set(loaded)
     policies = set(scores["policy"])

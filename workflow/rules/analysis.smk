@@ -135,7 +135,8 @@ rule summarise_timing:
         image_file("analysis")
     resources:
         **LIGHT,
-        # A resource, because another number of cores is no reason to run again.
+        # A resource, because another number of cores is no reason to run again. What a cluster has
+        # is not known here: there it is the most that jobs held at once.
         cores_of_study=workflow.resource_settings.cores or 1,
     params:
         code=fingerprint("summarise_timing"),
