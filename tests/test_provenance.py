@@ -7,7 +7,7 @@ import pytest
 from checkout import run
 from version import code_version
 
-from agent.evaluation.crate import crate
+from agent.evaluation.crate import FOLDERS, crate
 from agent.evaluation.provenance import describe_study, sha256
 
 MACHINE = {"host": "here", "cpu": "A processor", "gpus": []}
@@ -44,7 +44,7 @@ def described(folder: Path, images: tuple[Path, ...] = ()) -> dict:
     config = {"study": "smoke", "seeds": [0, 1]}
     files = [Path("one.json"), Path("two.json")]
     wine = Path("wine/competition.json")
-    made = (Path("turns.csv"), [Path("scores.csv")])
+    made = (Path("turns.csv"), {"scores.csv": Path("scores.csv")})
     return describe_study(config, code_version(), images, Path("pins.txt"), [wine], files, *made)
 
 
@@ -86,16 +86,29 @@ def test_the_address_of_a_clone_is_known_without_its_password(folder, origin, kn
         assert run(folder, "git", *words).returncode == 0
     facts = described(folder)
     assert facts["repository"] == known and ("repository" in facts["unknown"]) == (known is None)
-    entities = {entity["@id"]: entity for entity in crate(facts, "Snakefile", [], "9.1")["@graph"]}
+    entities = {entity["@id"]: entity for entity in crate(facts, "Snakefile", "9.1")["@graph"]}
     assert entities["Snakefile"].get("url") == entities["#authors"].get("url") == known
 
 
 def test_every_entity_of_the_crate_is_there_and_described(folder):
-    made = crate(described(folder), "Snakefile", [Path("scores.csv")], "9.1")
+    facts = described(folder, (Path("pins.txt"),))
+    made = crate(facts, "Snakefile", "9.1")
     entities = {entity["@id"]: entity for entity in made["@graph"]}
     assert len(entities) == len(made["@graph"])
     parts = {part["@id"] for part in entities["./"]["hasPart"]}
-    assert parts == {"Snakefile", "README.md", "provenance.json", "scores.csv"} < set(entities)
+    results = {"provenance.json", "scores.csv", *FOLDERS, "seed0/", "seed1/"}
+    assert parts == {"Snakefile", "README.md", *results} < set(entities)
+    run = entities["#run"]
+    assert {part["@id"] for part in run["result"]} == results
+    assert [part["@id"] for part in run["object"]] == ["#config", "#competition-wine"]
+    wine = entities["#competition-wine"]["sha256"]
+    assert wine == facts["competitions_sha256"]["wine"] == sha256(Path("wine/competition.json"))
+    assert [entities[image["@id"]]["sha256"] for image in run["containerImage"]] == [
+        facts["constraints_sha256"]
+    ]
+    assert "Data of competitions" in entities[entities["./"]["license"]["@id"]]["description"]
+    bare = crate(described(folder), "Snakefile", "9.1")["@graph"]
+    assert not [entity for entity in bare if "containerImage" in entity]
     assert entities["#run"]["startTime"] == "1970-01-01T00:01:40+00:00"
     assert entities["scores.csv"]["sha256"] == sha256(Path("scores.csv"))
     assert entities[entities["./"]["mainEntity"]["@id"]]["version"] == "unknown"

@@ -169,6 +169,11 @@ def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
         for job in ("base_model", "evaluate_yardsticks", "seed0/iteration1/train_rl")
     }
     assert held == {"base_model": 2, "evaluate_yardsticks": 1, "seed0/iteration1/train_rl": 1}
+    entities = json.loads((results / "ro-crate-metadata.json").read_text())["@graph"]
+    [root] = [entity for entity in entities if entity["@id"] == "./"]
+    parts = {part["@id"] for part in root["hasPart"]}
+    assert {"turns.csv", "timing/costs.csv", "paper/", "seed0/"} <= parts
+    assert [part for part in sorted(parts) if not (results / part).exists()] == []
     loaded = json.loads((results / "provenance.json").read_text())["loaded"]
     assert {"numpy", "pandas", "sklearn", "torch", "verl"} <= set(loaded)
     policies = set(scores["policy"])

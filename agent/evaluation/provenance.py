@@ -35,7 +35,7 @@ def describe_study(
     competitions: Sequence[Path],
     timings: Sequence[Path],
     turns: Path,
-    results: Sequence[Path],
+    results: Mapping[str, Path],
 ) -> dict[str, Any]:
     """All that is known of how `results` came to be; `version` has the keys of UNKNOWN_VERSION."""
     unknown = {key: why for key, why in UNKNOWN_VERSION.items() if version[key] is None}
@@ -68,7 +68,7 @@ def describe_study(
         "ended": max(job["ended"] for job in jobs),
         "seconds": _seconds(jobs),
         "energy_kwh": None,
-        "results_sha256": {path.name: sha256(path) for path in results},
+        "results_sha256": {name: sha256(path) for name, path in results.items()},
         "unknown": unknown,
     }
 
