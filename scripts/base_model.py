@@ -94,7 +94,7 @@ def main(arguments: Arguments) -> None:
                 source = arguments.fetched or settings.source
                 fetch_model(str(source), settings.revision, output)
         _play_gate(config, settings, known, sandbox, arguments, stopwatch)
-    stopwatch.write(arguments.timing)
+    stopwatch.write(arguments.timing, arguments.gpus)
 
 
 def _warm_start(

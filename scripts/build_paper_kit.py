@@ -42,7 +42,7 @@ def main(
         read_csv(results, ("policy", "iqm", "gain")),
         pd.read_csv(competitions, sep="\t", comment="#"),
         {path.stem: path.read_text().strip() for path in captions},
-        json.loads(timing_summary.read_text())["cores"],
+        json.loads(timing_summary.read_text()),
     )
     for name, text in paper_texts(study).items():
         write_text(output_dir / name, text)

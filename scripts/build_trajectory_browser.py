@@ -11,9 +11,10 @@ from agent.browser.episodes import Episode, Source
 from agent.browser.folder import write_browser
 from agent.browser.tokens import Tokens
 from agent.core.errors import one_line_errors
-from agent.core.records import Trajectory
+from agent.core.records import Trajectory, updates_seen
 from agent.core.settings import read_config, section
 from agent.core.trajectories import read_trajectories
+from agent.evaluation.inputs import FEEDBACK_ANSWERS, JUDGING_ANSWERS, Scoring
 from agent.training.rewards import RewardSettings, turn_rewards
 
 KEYS = ["competition", "episode"]
@@ -28,6 +29,9 @@ def main(
     study: str,
     output_dir: Path,
     api_models: tuple[Path, ...] = (),
+    staleness: int = 0,
+    told: Scoring = "halves",
+    scoring: Scoring = "halves",
 ) -> None:
     """Write the page.
 
@@ -40,6 +44,9 @@ def main(
         study: the study's name.
         output_dir: folder to write; open its index.html.
         api_models: the same folders of models behind an API, which are yardsticks that play.
+        staleness: updates by which the policies that played shards lag behind the newest ones.
+        told: the answers that agents were told of, the feedback half or as upstream all.
+        scoring: the answers that judge, the final half or as upstream all.
     """
     rewards = section(read_config(config), "rewards", RewardSettings)
 
@@ -48,12 +55,13 @@ def main(
             place = "evaluation/seed{seed}/iteration{iteration}/{group}"
             yield from _evaluated("evaluation", place, folder, rewards)
         for shard in shards:
-            yield from _trained_on(shard, rewards)
+            yield from _trained_on(shard, rewards, staleness)
         yield from _yardsticks(yardsticks)
         for folder in api_models:
             yield from _evaluated("yardsticks", "evaluation/api/{policy}", folder, rewards)
 
-    count = write_browser(output_dir, study, episodes(), Tokens(tokenizer))
+    answers = {"told": FEEDBACK_ANSWERS[told], "judging": JUDGING_ANSWERS[scoring]}
+    count = write_browser(output_dir, study, episodes(), Tokens(tokenizer), answers)
     print(f"{count} episodes: open {output_dir / 'index.html'}")
 
 
@@ -71,10 +79,10 @@ def _evaluated(
         yield _scored(source, address, row, trajectory, _rewards(trajectory, rewards))
 
 
-def _trained_on(shard: Path, rewards: RewardSettings) -> Iterator[Episode]:
-    """Training episodes have no final-half score; their policy had seen one update less."""
+def _trained_on(shard: Path, rewards: RewardSettings, staleness: int) -> Iterator[Episode]:
+    """Training episodes have no score of the evaluation."""
     for t in read_trajectories(shard):
-        updates = t.iteration - 1
+        updates = updates_seen(t.iteration, staleness)
         yield Episode(
             source="training",
             folder=f"training/seed{t.seed}/iteration{t.iteration}/shard{t.shard}",

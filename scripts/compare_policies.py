@@ -8,7 +8,7 @@ from agent.core.errors import one_line_errors
 from agent.evaluation.comparison import compare_competitions, compare_policies
 from agent.evaluation.each_competition import measure_competitions
 from agent.evaluation.files import write_csv
-from agent.evaluation.inputs import read_scores
+from agent.evaluation.inputs import Scoring, read_scores
 from agent.evaluation.quantities import Comparison
 
 
@@ -20,6 +20,7 @@ def main(
     statistics: Path,
     competitions: Path,
     each_competition: Path,
+    told: Scoring = "halves",
 ) -> None:
     """Compare the policies.
 
@@ -31,10 +32,11 @@ def main(
         statistics: table to write, one row per measure and interval.
         competitions: table to write, one row per competition.
         each_competition: table to write, one row per competition and measure of its episodes.
+        told: the answers that agents were told of, the feedback half or as upstream all.
     """
     table = read_scores(scores)
-    comparison = Comparison(table, resamples, seed, planned_runs)
-    write_csv(statistics, compare_policies(table, resamples, seed, planned_runs))
+    comparison = Comparison(table, resamples, seed, planned_runs, told)
+    write_csv(statistics, compare_policies(table, resamples, seed, planned_runs, told))
     write_csv(each_competition, measure_competitions(comparison))
     write_csv(competitions, compare_competitions(table, resamples, seed, planned_runs))
 

@@ -109,7 +109,7 @@ def main(arguments: Arguments) -> None:
             shown = {name: public_digest(folder / name) for name in names}
             write_trajectories(file, played, facts={"public_files": json.dumps(shown)})
             journal.discard()
-    stopwatch.write(arguments.timing)
+    stopwatch.write(arguments.timing, arguments.gpus)
     print(f"{episodes} episodes in {file}")
 
 

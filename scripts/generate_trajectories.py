@@ -106,7 +106,7 @@ def main(arguments: Arguments) -> None:
             write_trajectories(shard, trajectories, facts={})
             save_executions(arguments.executions_to, sandbox, settings)
             journal.discard()
-    stopwatch.write(arguments.timing)
+    stopwatch.write(arguments.timing, arguments.gpus)
     print(f"{episodes} episodes in {shard}")
 
 

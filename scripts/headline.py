@@ -9,7 +9,7 @@ from agent.core.errors import one_line_errors
 from agent.evaluation.comparison import STATISTICS_COLUMNS
 from agent.evaluation.files import read_csv, write_json, write_text
 from agent.evaluation.headline import describe, headline
-from agent.evaluation.inputs import read_turns
+from agent.evaluation.inputs import Scoring, read_turns
 
 
 def main(
@@ -19,6 +19,7 @@ def main(
     timing_summary: Path,
     output: Path,
     text: Path,
+    scoring: Scoring = "halves",
 ) -> None:
     """Write the headline.
 
@@ -29,6 +30,7 @@ def main(
         timing_summary: JSON summary, from summarise_timing.
         output: JSON to write.
         text: the same in plain words, to write.
+        scoring: the answers that judge, the final half or as upstream all.
     """
     numbers = headline(
         read_csv(statistics, STATISTICS_COLUMNS),
@@ -37,7 +39,7 @@ def main(
         json.loads(timing_summary.read_text()),
     )
     write_json(output, numbers)
-    write_text(text, describe(numbers) + "\n")
+    write_text(text, describe(numbers, scoring) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import tyro
 
 from agent.core.errors import one_line_errors
 from agent.evaluation.files import write_csv, write_json
-from agent.evaluation.time_split import largest_sum, read_timings, split_time
+from agent.evaluation.time_split import cores_at_once, read_timings, split_time
 
 
 def main(timings: list[Path], cores: int, time_split: Path, summary: Path) -> None:
@@ -15,13 +15,12 @@ def main(timings: list[Path], cores: int, time_split: Path, summary: Path) -> No
 
     Args:
         timings: timing files, one per job, or folders of them.
-        cores: cores of the study's last session; where more jobs ran at once, there were more.
+        cores: cores of the study's last session; where jobs held more at once, there were more.
         time_split: CSV to write, core-seconds by rule and category.
-        summary: JSON to write, wall time, useful share, peak memory.
+        summary: JSON to write, wall time, time of cores and GPUs, machines, useful share, memory.
     """
     jobs = read_timings(timings)
-    at_once = round(largest_sum(jobs, [1.0] * len(jobs)))
-    table, totals = split_time(jobs, max(cores, at_once))
+    table, totals = split_time(jobs, max(cores, cores_at_once(jobs)))
     write_csv(time_split, table)
     write_json(summary, asdict(totals))
 

@@ -60,9 +60,8 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("train_rl", str(arguments.output_dir))
     config = read_config(arguments.config)
-    if arguments.gpus:
-        nodes = section(config, "update", UpdateSettings).nodes
-        check_gpus("update", arguments.gpus // nodes)
+    nodes = section(config, "update", UpdateSettings).nodes
+    check_gpus("update", arguments.gpus // nodes)
     base_model = model_folder(arguments.base_model or _base_model_of_study(config))
     trajectories = read_shards(arguments.trajectories_dir, arguments.num_shards)
     check_models(trajectories, base_model, arguments.previous, arguments.player)
@@ -79,7 +78,7 @@ def main(arguments: Arguments) -> None:
         write_text(path, json.dumps(numbers, indent=1) + "\n")
         if arguments.tensorboard:
             log_to_tensorboard(arguments.tensorboard, metrics, arguments.iteration)
-    stopwatch.write(arguments.timing)
+    stopwatch.write(arguments.timing, arguments.gpus, nodes)
     shown = ("mean_best_position", "valid_rate", "approx_kl", "entropy", "explained_variance")
     print(" ".join(f"{key} {metrics[key]:.3f}" for key in shown))
 

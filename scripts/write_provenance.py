@@ -33,7 +33,7 @@ def main(
         competitions: competition.json of every competition, which hold their files' checksums.
         timings: timing file of every job.
         turns: the study's turns.csv, which says how programs were confined.
-        results: files of the results folder to take checksums of.
+        results: files of the results folder, or below it, to take checksums of.
         output_dir: the results folder.
         snakemake_version: of the Snakemake that runs the study.
         images: container images that jobs ran in.
@@ -48,12 +48,12 @@ def main(
         competitions,
         timings,
         turns,
-        results,
+        {path.relative_to(output_dir).as_posix(): path for path in results},
     )
     write_json(output_dir / "provenance.json", facts)
     write_bytes(output_dir / workflow.name, workflow.read_bytes())
     write_text(output_dir / README, fill(README, **facts))
-    metadata = crate(facts, workflow.name, results, snakemake_version)
+    metadata = crate(facts, workflow.name, snakemake_version)
     write_json(output_dir / "ro-crate-metadata.json", metadata)
 
 

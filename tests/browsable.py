@@ -24,6 +24,7 @@ REWARDS = {
     "placement": "turn",
 }
 MEGABYTE = "x" * 1_000_000
+ANSWERS = {"told": "the feedback half", "judging": "the final half"}
 ATTACKS = (
     "</script><script>window.hacked = 1</script>",
     "<img src=x onerror='window.hacked = 1'><svg onload='window.hacked = 1'>",
@@ -117,7 +118,7 @@ def as_text(made: Trajectory) -> Trajectory:
 def write_evaluation(
     folder: Path, tokenizer: Tokenizer, seed: int, iteration: int, policy: str
 ) -> None:
-    """Better with more updates; in every third episode of the base the first program crashes."""
+    """Better with updates, on one competition less so; some first programs of the base crash."""
     played, rows = [], []
     for number in range(EPISODES):
         position = round(0.1 + 0.05 * number + 0.2 * iteration, 2)
@@ -137,7 +138,7 @@ def write_evaluation(
             "group": "held_out",
             "competition": name,
             "episode": number,
-            "score": position + 0.01,
+            "score": position + 0.01 - 0.05 * (policy == "trained" and number % 3 == 2),
             "first_score": 0.0,
             "executions": 2,
             "valid_submissions": 2 - crashes,
@@ -191,7 +192,7 @@ def write_scores(path: Path, rows: list[dict[str, object]]) -> None:
     pd.DataFrame(rows).reindex(columns=SCORE_COLUMNS).to_csv(path, index=False)
 
 
-def build(study: Path, page: Path) -> str:
+def build(study: Path, page: Path, *options: str) -> str:
     """Run the script as the rule does; returns what it says, or the error it ends with."""
     evaluations = sorted((study / "evaluation").glob("seed*/iteration*/held_out"))
     shards = sorted(study.glob("seed*/iteration*/trajectories/*.parquet"))
@@ -210,6 +211,7 @@ def build(study: Path, page: Path) -> str:
             "--output-dir",
             str(page),
         ],
+        options,
     ]
     done = run(ROOT, *(word for words in command for word in words))
     return done.stdout if done.returncode == 0 else done.stderr

@@ -25,6 +25,14 @@ TIMING = {
     "named_share": 0.97,
     "peak_memory_gib": 1.5,
 }
+SUMMARY = TIMING | {
+    "cores": 2,
+    "jobs": 9,
+    "core_seconds": 180.0,
+    "busy_core_seconds": 720.0,
+    "gpu_seconds": 0.0,
+    "machines": {"count": 1, "cpus": ["A processor @ 2 GHz"], "gpus": []},
+}
 MADE = {
     "commit": "fedcba9876543210fedcba9876543210fedcba98",
     "dirty": False,
@@ -45,7 +53,7 @@ def study_of(scores: pd.DataFrame, planned: tuple[int, ...] = ()) -> Study:
         results_table(statistics),
         pd.read_csv(ROOT / "config/competitions.tsv", sep="\t", comment="#"),
         {"learning_curves": "Two runs & 95 % of it.", "time_split": "Where time went."},
-        2,
+        SUMMARY,
     )
 
 
@@ -76,8 +84,7 @@ def first_page(used: Study, **made: object) -> nodes.document:
         "first_page.rst",
         config=used.config,
         n=used.headline,
-        time={"wall_seconds": 90.0, "cores": 2, "core_seconds": 180.0, "jobs": 9}
-        | {"peak_memory_gib": 1.5},
+        time=used.time,
         cost={"tokens": 12345.0, "programs": 67.0},
         groups=groups_of(used.competitions),
         kit=Path("results/some/paper"),

@@ -12,6 +12,7 @@ from agent.evaluation.inputs import ACTIONS, OUTCOMES
 ITERATIONS = (2, 4, 6)
 TASKS = ("regression", "classification")
 DATA_SETS = {"train": ("wine", "iris"), "held_out": ("heart", "star98", "fair", "engel", "anes96")}
+MACHINE = {"host": "here", "cpu": "A processor", "gpus": []}
 YARDSTICKS = {
     "dummy": 0.08,
     "random_program": 0.35,
@@ -167,7 +168,7 @@ def synthetic_metrics(seed: int, runs: int = 5) -> list[dict[str, float]]:
                     "valid_rate": float(0.5 + 0.4 * rise + rng.normal(0, 0.02)),
                     "episodes": 100.0,
                     "executions_per_episode": 2.5,
-                    "action_tokens": 9000.0 + 1000.0 * run,
+                    "sampled_tokens": 9000.0 + 1000.0 * run,
                 }
             )
     return records
@@ -205,6 +206,9 @@ def synthetic_timings() -> list[dict[str, Any]]:
                     "write": 0.05,
                 },
                 "peak_rss_gib": 0.5 + 0.1 * (position % 4),
+                "cores": 1,
+                "gpus": 0,
+                "machine": MACHINE,
             }
         )
     return records

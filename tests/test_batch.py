@@ -139,6 +139,7 @@ def test_the_summary_counts_what_was_worked_out_by_hand():
             "valid_rate": 3 / 4,
             "mean_best_position": (0.75 + 0.5) / 3,
             "mean_first_position": 0.25 / 3,
+            "sampled_tokens": 6 * ACTED,
         }
     )
 

@@ -11,12 +11,15 @@ from checkout import ROOT, run
 from test_provenance import job
 from version import code_version
 
+from agent.evaluation.crate import FOLDERS
+
 VALIDATOR = ROOT / ".venv/crate-validator"
 CONTEXTS = VALIDATOR / "contexts"  # a cache of the two JSON-LD contexts; the profiles are bundled
 PROFILES = ("ro-crate-1.1", "process-run-crate-0.5", "workflow-run-crate-0.5")
 # What the profiles recommend and the crate cannot have: the address of the workflow and its authors
 # where it was not cloned from any. 5.1 takes the workflow's classes for applications.
 NO_ADDRESS = {"process-run-crate-0.5_3.2", "ro-crate-1.1_31.2"}
+NO_REGISTRY = {"process-run-crate-0.5_13.2"}  # images are built from recipes where they are used
 MISTAKEN = {"process-run-crate-0.5_5.1"}
 
 pytestmark = pytest.mark.skipif(
@@ -55,7 +58,10 @@ def crate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "scores.csv": "score\n0.5\n",
         "headline.txt": "base 0.1 -> trained 0.2\n",
         "headline.json": "{}\n",
+        "timing/costs.csv": "tokens\n1\n",
     }
+    for name in (*FOLDERS, "seed0/"):
+        (folder / name).mkdir(parents=True)
     for name, text in made.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -68,6 +74,7 @@ def crate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("--competitions", paths["wine/competition.json"]),
         *("--timings", paths["timing.json"], "--turns", paths["turns.csv"]),
         *("--results", *(paths[name] for name in list(made)[3:])),
+        *("--images", paths["scores.csv"], paths["headline.txt"]),
         *("--output-dir", str(folder), "--snakemake-version", "9.0"),
     )
     assert done.returncode == 0, done.stderr
@@ -83,7 +90,7 @@ def test_the_crate_has_all_that_a_profile_requires(crate: Path, profile: str) ->
 
 def test_the_crate_has_all_that_is_recommended_and_known(crate: Path) -> None:
     found = findings(validate(crate, PROFILES[-1], "recommended"))
-    assert set(found) <= NO_ADDRESS | MISTAKEN, found
+    assert set(found) <= NO_ADDRESS | NO_REGISTRY | MISTAKEN, found
 
 
 def test_a_crate_that_lacks_something_is_found_out(crate: Path, tmp_path: Path) -> None:

@@ -93,6 +93,26 @@ def test_what_was_measured_in_time_stands_apart(study: Study) -> None:
     assert r"\newcommand{\resWallMinutes}{1.5}" in first["timing.tex"]
 
 
+def test_cost_is_what_jobs_held(study: Study) -> None:
+    """And on which machines: the checklist asks for it, and the first page says it."""
+    assert "9 jobs held 0.2 core-hours and at most 1.5 GiB" in first_page(study).astext()
+    assert "on up to 2 cores of 1 machine (A processor @ 2 GHz)" in first_page(study).astext()
+    machines = {"count": 3, "cpus": ["A_processor"], "gpus": ["A GPU"]}
+    time = dict(study.time) | {"gpu_seconds": 9000.0, "machines": machines}
+    on_gpus = replace(configured(study, shipped("config/qwen7b.yaml")), time=time)
+    page = first_page(on_gpus).astext()
+    assert "held 0.2 core-hours, 2.5 GPU-hours and" in " ".join(page.split())
+    assert "3 machines (A_processor, A GPU)" in page
+    texts = paper_texts(on_gpus)
+    assert r"\newcommand{\resCoreHours}{0.2}" in texts["timing.tex"]
+    assert r"\newcommand{\resGpuHours}{2.5}" in texts["timing.tex"]
+    assert r"{\resMachines}{3 machines (A\_processor, A GPU)}" in texts["timing.tex"]
+    assert r"\resCoreHours{} core-hours, \resGpuHours{} GPU-hours" in texts["checklist.tex"]
+    assert "GPU-hours" not in paper_texts(study)["checklist.tex"]
+    unknown = replace(study, time=dict(time) | {"machines": machines | {"gpus": None}})
+    assert "GPUs of an unknown model" in first_page(unknown).astext()
+
+
 def test_the_settings_in_the_kit_are_those_that_were_used(study: Study) -> None:
     assert yaml.safe_load(paper_texts(study)["config.yaml"]) == study.config
 

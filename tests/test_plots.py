@@ -74,7 +74,9 @@ def draw(study: Path) -> Callable[[str], Figure]:
     timings = split_time(read_timings([study / "timing"]), cores=2)[0]
     turns = read_turns(study / "turns.csv")
     figures = {
-        "learning_curves": lambda: learning_curves(scores, metrics, RESAMPLES, seed=0),
+        "learning_curves": lambda: learning_curves(
+            scores, seen_by(metrics, 0), RESAMPLES, 0, "halves", "halves"
+        ),
         "competition_changes": lambda: competition_changes(competitions),
         "performance_profiles": lambda: performance_profiles(scores, statistics, RESAMPLES, seed=0),
         "score_distributions": lambda: score_distributions(scores),
@@ -84,6 +86,11 @@ def draw(study: Path) -> Callable[[str], Figure]:
         "time_split": lambda: time_split(timings),
     }
     return lambda name: figures[name]()
+
+
+def seen_by(metrics: pd.DataFrame, staleness: int) -> pd.DataFrame:
+    """The metrics with the updates that the policy had seen whose episodes each update read."""
+    return metrics.assign(seen=(metrics["iteration"] - 1 - staleness).clip(lower=0))
 
 
 def save(draw: Callable[[str], Figure], name: str, folder: Path) -> dict[str, bytes]:
@@ -192,6 +199,29 @@ def test_learning_curve_starts_at_the_base_and_has_one_line_per_run(study: Path)
     assert iterations == [0, *ITERATIONS]
     assert each_run.shape == (len(ITERATIONS), 5)
     assert (curve.low <= curve.value).all() and (curve.value <= curve.high).all()
+
+
+@pytest.mark.parametrize(
+    ("staleness", "scoring", "told"),
+    [
+        (0, ("halves", "halves"), ("on the feedback half: mean", "on the final half")),
+        (1, ("halves", "upstream"), ("on the feedback half: mean", "on all answers")),
+        (0, ("upstream", "upstream"), ("on all answers: mean", "on all answers")),
+    ],
+)
+def test_training_scores_stand_at_the_policy_that_played_and_say_what_they_count(
+    study: Path, staleness: int, scoring: tuple[str, str], told: tuple[str, str]
+) -> None:
+    files = sorted(study.rglob("metrics.json"))
+    metrics = read_training_metrics(files, ("mean_best_position",))
+    scores = read_scores(study / "scores.csv")
+    drawn = learning_curves(scores, seen_by(metrics, staleness), RESAMPLES, 0, *scoring)
+    mean_line = drawn.axes[0].lines[-1]
+    assert list(mean_line.get_xdata()) == list(range(ITERATIONS[-1] - staleness))
+    first = metrics[metrics["iteration"] <= 1 + staleness]["mean_best_position"].mean()
+    assert mean_line.get_ydata()[0] == pytest.approx(first)
+    for axes, words in zip(drawn.axes, told, strict=True):
+        assert any(words in text.get_text() for text in axes.findobj(Text))
 
 
 def test_mean_of_runs_has_an_interval_that_holds_it() -> None:

@@ -7,15 +7,17 @@ import pytest
 from checkout import run
 from version import code_version
 
-from agent.evaluation.crate import crate
+from agent.evaluation.crate import FOLDERS, crate
 from agent.evaluation.provenance import describe_study, sha256
 
+MACHINE = {"host": "here", "cpu": "A processor", "gpus": []}
 LOADED = {"python": "3.11.2", "numpy": "2.1"}
 TURNS = "sandbox\nnamespaces\nnamespaces\nlandlock\n"
 
 
 def job(rule: str, started: float, **more: object) -> str:
-    known = {"rule": rule, "job": "x", "started": started, "ended": started + 5, "loaded": LOADED}
+    known = {"rule": rule, "job": "x", "started": started, "ended": started + 5}
+    known |= {"machine": MACHINE, "loaded": LOADED}
     return json.dumps(known | more)
 
 
@@ -27,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "one.json": job(
             "train_rl", 100.0, slurm_job="17", loaded=LOADED | {"numpy": "2.2", "torch": "2.9"}
         ),
-        "two.json": job("train_rl", 200.0, slurm_job=None),
+        "two.json": job("train_rl", 200.0, slurm_job=None, machine=MACHINE | {"host": "there"}),
         "turns.csv": TURNS,
         "scores.csv": "a\n1\n",
         "pins.txt": "numpy==1\n",
@@ -42,7 +44,7 @@ def described(folder: Path, images: tuple[Path, ...] = ()) -> dict:
     config = {"study": "smoke", "seeds": [0, 1]}
     files = [Path("one.json"), Path("two.json")]
     wine = Path("wine/competition.json")
-    made = (Path("turns.csv"), [Path("scores.csv")])
+    made = (Path("turns.csv"), {"scores.csv": Path("scores.csv")})
     return describe_study(config, code_version(), images, Path("pins.txt"), [wine], files, *made)
 
 
@@ -50,6 +52,7 @@ def test_facts_are_what_the_files_say(folder):
     facts = described(folder, (Path("pins.txt"),))
     assert facts["seeds"] == [0, 1] and facts["slurm_jobs"] == ["17"]
     assert facts["seconds"] == {"train_rl": 10.0}
+    assert facts["machines"] == {"count": 2, "cpus": ["A processor"], "gpus": []}
     assert (facts["started"], facts["ended"]) == (100.0, 205.0)
     assert facts["turns_by_sandbox"] == {"landlock": 1, "namespaces": 2}
     assert facts["competitions_sha256"] == {"wine": sha256(Path("wine/competition.json"))}
@@ -83,16 +86,29 @@ def test_the_address_of_a_clone_is_known_without_its_password(folder, origin, kn
         assert run(folder, "git", *words).returncode == 0
     facts = described(folder)
     assert facts["repository"] == known and ("repository" in facts["unknown"]) == (known is None)
-    entities = {entity["@id"]: entity for entity in crate(facts, "Snakefile", [], "9.1")["@graph"]}
+    entities = {entity["@id"]: entity for entity in crate(facts, "Snakefile", "9.1")["@graph"]}
     assert entities["Snakefile"].get("url") == entities["#authors"].get("url") == known
 
 
 def test_every_entity_of_the_crate_is_there_and_described(folder):
-    made = crate(described(folder), "Snakefile", [Path("scores.csv")], "9.1")
+    facts = described(folder, (Path("pins.txt"),))
+    made = crate(facts, "Snakefile", "9.1")
     entities = {entity["@id"]: entity for entity in made["@graph"]}
     assert len(entities) == len(made["@graph"])
     parts = {part["@id"] for part in entities["./"]["hasPart"]}
-    assert parts == {"Snakefile", "README.md", "provenance.json", "scores.csv"} < set(entities)
+    results = {"provenance.json", "scores.csv", *FOLDERS, "seed0/", "seed1/"}
+    assert parts == {"Snakefile", "README.md", *results} < set(entities)
+    run = entities["#run"]
+    assert {part["@id"] for part in run["result"]} == results
+    assert [part["@id"] for part in run["object"]] == ["#config", "#competition-wine"]
+    wine = entities["#competition-wine"]["sha256"]
+    assert wine == facts["competitions_sha256"]["wine"] == sha256(Path("wine/competition.json"))
+    assert [entities[image["@id"]]["sha256"] for image in run["containerImage"]] == [
+        facts["constraints_sha256"]
+    ]
+    assert "Data of competitions" in entities[entities["./"]["license"]["@id"]]["description"]
+    bare = crate(described(folder), "Snakefile", "9.1")["@graph"]
+    assert not [entity for entity in bare if "containerImage" in entity]
     assert entities["#run"]["startTime"] == "1970-01-01T00:01:40+00:00"
     assert entities["scores.csv"]["sha256"] == sha256(Path("scores.csv"))
     assert entities[entities["./"]["mainEntity"]["@id"]]["version"] == "unknown"

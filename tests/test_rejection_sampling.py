@@ -129,6 +129,7 @@ def test_the_command_trains_on_what_it_keeps_and_resumes_nothing(
 
     first, again = (update(tiny_model, tmp_path / "shards", tmp_path / name) for name in "ab")
     assert first == again and first["kept_episodes"] == 2
+    assert first["sampled_tokens"] == 3 * ACTED and first["action_tokens"] == 2 * ACTED
     assert first["approx_kl"] is None and first["log_likelihood_after"] > first["log_likelihood"]
     assert model_digest(tmp_path / "a/model") == model_digest(tmp_path / "b/model")
     with pytest.raises(

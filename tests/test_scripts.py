@@ -15,6 +15,10 @@ import pytest
 import yaml
 from checkout import ROOT, SMOKE
 from fingerprint import imported_files
+from made_up import episode, turn
+
+from agent.core.trajectories import write_trajectories
+from agent.grading import SCORE_COLUMNS, turn_rows
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 Command = Callable[..., None]
@@ -90,6 +94,25 @@ def test_a_fingerprint_follows_the_texts_that_name_code_and_no_others(
     script.write_text("STARTED = ['import agent.full as it', 'beside.py', 'see told.py']")
     found = {path.stem for path in fingerprint.imported_files(script)}
     assert found == {"script", "full", "beside"}
+
+
+@pytest.mark.parametrize(("staleness", "seen"), [(0, [0, 1, 2]), (1, [0, 0, 1])])
+def test_training_turns_are_under_the_policy_that_played_them(
+    command: Command, tmp_path: Path, staleness: int, seen: list[int]
+) -> None:
+    """With staleness 1 the base plays two iterations, the policy after one update the third."""
+    shards = [tmp_path / f"shard{iteration}.parquet" for iteration in (1, 2, 3)]
+    for iteration, shard in enumerate(shards, start=1):
+        write_trajectories(shard, [episode([turn(0.5)], iteration=iteration)], {})
+    evaluated = turn_rows([episode([turn(0.5)])], "trained", 0, 3, "evaluation")
+    evaluated.to_csv(tmp_path / "turns.csv", index=False)
+    pd.DataFrame(columns=SCORE_COLUMNS).to_csv(tmp_path / "scores.csv", index=False)
+    files = ["--scores", tmp_path / "scores.csv", "--turns", tmp_path / "turns.csv"]
+    made = ["--all-scores", tmp_path / "all.csv", "--all-turns", tmp_path / "all_turns.csv"]
+    command("collect_scores", *files, "--shards", *shards, *made, "--staleness", staleness)
+    table = pd.read_csv(tmp_path / "all_turns.csv").query("source == 'training'")
+    assert table["iteration"].tolist() == seen
+    assert table["policy"].tolist() == ["trained" if updates else "base" for updates in seen]
 
 
 def test_playing_updating_and_evaluating_work_by_hand(

@@ -12,8 +12,10 @@ from scipy.stats import trim_mean
 from synthetic_study import ITERATIONS, YARDSTICKS, synthetic_scores, synthetic_turns
 
 from agent.evaluation.comparison import compare_competitions, compare_policies
+from agent.evaluation.each_competition import measure_competitions
 from agent.evaluation.headline import describe, headline, statistics_row
 from agent.evaluation.inputs import read_scores
+from agent.evaluation.quantities import Comparison
 from agent.evaluation.scores import score_matrix
 from agent.evaluation.statistics import (
     AGGREGATES,
@@ -383,6 +385,33 @@ def test_the_best_of_n_is_shown_with_the_n_that_was_used(scores: pd.DataFrame) -
     fewer.loc[first, "executions"] = 1
     table = compare_policies(fewer, 10, seed=1)
     assert r"Base best of 2.8 &" in results_latex(results_table(table))
+
+
+@pytest.mark.parametrize(
+    ("told", "scoring", "line"),
+    [
+        ("halves", "halves", "feedback half above final half: base"),
+        ("halves", "upstream", "feedback half above all answers: base"),
+        ("upstream", "upstream", None),
+    ],
+)
+def test_a_gap_to_the_feedback_is_told_where_there_is_one(
+    scores: pd.DataFrame, told: str, scoring: str, line: str | None
+) -> None:
+    """Where feedback counts all answers, it is the score."""
+    statistics = compare_policies(scores, 20, seed=1, told=told)
+    each = measure_competitions(Comparison(scores, 20, 1, told=told))
+    known = line is not None
+    assert {"feedback_gap" in set(table["measure"]) for table in (statistics, each)} == {known}
+    timing = dict.fromkeys(
+        ("wall_seconds", "useful_time_share", "named_share", "peak_memory_gib"), 1.0
+    )
+    competitions = compare_competitions(scores, 20, seed=1)
+    numbers = headline(statistics, competitions, synthetic_turns(0), timing)
+    assert (numbers["feedback_gap_base"] is not None) == known
+    assert numbers["gain_gap"] is not None
+    text = describe(numbers, scoring)
+    assert line in text if line else "feedback" not in text
 
 
 def test_results_table_leaves_undefined_cells_empty(statistics: pd.DataFrame) -> None:

@@ -1,15 +1,17 @@
 """Time accounting against intervals made by hand, and its conservation law."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_study import synthetic_timings
+from synthetic_study import MACHINE, synthetic_timings
 
 from agent.evaluation.time_split import (
     JobTiming,
+    cores_at_once,
     largest_sum,
     merge_intervals,
     read_timings,
@@ -18,7 +20,7 @@ from agent.evaluation.time_split import (
 
 
 def job(rule: str, started: float, ended: float, gib: float = 1.0, **seconds: float) -> JobTiming:
-    return JobTiming(rule, f"{rule}-{started}", started, ended, seconds, gib)
+    return JobTiming(rule, f"{rule}-{started}", started, ended, seconds, gib, 1, 0, MACHINE)
 
 
 HAND_MADE = [
@@ -84,8 +86,28 @@ def test_jobs_one_after_the_other_do_not_add_up_memory() -> None:
     assert largest_sum(jobs, [3.0, 2.0]) == 3.0
 
 
-def test_more_jobs_at_once_than_cores_is_an_error() -> None:
-    with pytest.raises(ValueError, match="2 jobs ran at the same time on 1 cores"):
+def test_a_job_counts_with_the_cores_and_gpus_it_held() -> None:
+    node = {"host": "node", "cpu": "Another", "gpus": ["A GPU"]}
+    train, play, *others = HAND_MADE
+    held = [replace(train, cores=32, gpus=8, machine=node), play, *others]
+    assert cores_at_once(held) == 33
+    table, summary = split_time(held, cores=33)
+    assert summary.busy_core_seconds == pytest.approx(32 * 10 + 4 + 8 + 10)
+    assert summary.gpu_seconds == pytest.approx(8 * 10)
+    assert seconds_of(table, "train", "update") == pytest.approx(32 * 7)
+    assert seconds_of(table, "train", "unaccounted") == pytest.approx(32)
+    assert table["seconds"].sum() == pytest.approx(33 * 30)
+    assert summary.machines == {
+        "count": 2,
+        "cpus": ["A processor", "Another"],
+        "gpus": ["A GPU"],
+    }
+    unknown = [replace(train, machine=node | {"gpus": None}), play]
+    assert split_time(unknown, cores=2)[1].machines["gpus"] is None
+
+
+def test_more_held_at_once_than_there_are_cores_is_an_error() -> None:
+    with pytest.raises(ValueError, match="jobs held 2 cores at the same time of 1"):
         split_time(HAND_MADE, cores=1)
 
 

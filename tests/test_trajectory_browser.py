@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from browsable import ATTACKS, TRICKS, build, byte_tokenizer, episode, turn, write_study
+from browsable import ANSWERS, ATTACKS, TRICKS, build, byte_tokenizer, episode, turn, write_study
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -106,6 +106,17 @@ def test_every_turn_of_the_study_is_on_the_page_unchanged(study: Path, page: Pat
     assert turns == 2 * 30 + 8 + 4
 
 
+@pytest.mark.parametrize(("staleness", "seen"), [(0, {1: 0, 2: 1}), (1, {1: 0, 2: 0})])
+def test_training_episodes_are_under_the_policy_that_played_them(
+    study: Path, tmp_path: Path, staleness: int, seen: dict[int, int]
+) -> None:
+    build(study, tmp_path / "page", "--staleness", str(staleness))
+    rows = index(tmp_path / "page").query("source == 'training'")
+    iterations = rows["folder"].str.extract(r"iteration(\d+)")[0].astype(int)
+    assert rows["iteration"].tolist() == iterations.map(seen).tolist()
+    assert (rows["policy"] == "base").tolist() == (rows["iteration"] == 0).tolist()
+
+
 def test_rewards_are_those_of_the_update(page: Path) -> None:
     rows = index(page)
     base = rows.query("source == 'evaluation' and policy == 'base' and number == 0").iloc[0]
@@ -159,7 +170,7 @@ def test_episodes_are_kept_in_chunks_and_none_is_lost(
         one_episode(number, episode(made, [turn("a" * size, 0.5)], token_ids=np.int32([])))
         for number, size in enumerate(sizes)
     ]
-    assert write_browser(tmp_path / "page", "many", episodes, tokens) == len(sizes)
+    assert write_browser(tmp_path / "page", "many", episodes, tokens, ANSWERS) == len(sizes)
     lengths = [len(unpacked(file)) for file in sorted((tmp_path / "page/episodes").glob("0*.js"))]
     assert lengths == [CHUNK_EPISODES, 4, CHUNK_EPISODES]
     rows = index(tmp_path / "page")
@@ -188,7 +199,7 @@ def test_without_an_episode_there_is_no_page(
     tmp_path: Path, tokenizer: tuple[Tokenizer, Tokens]
 ) -> None:
     with pytest.raises(ValueError, match="no episode to show"):
-        write_browser(tmp_path / "page", "none", [], tokenizer[1])
+        write_browser(tmp_path / "page", "none", [], tokenizer[1], ANSWERS)
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browsable import COMPETITIONS, program
+from browsable import COMPETITIONS, build, program
 from browsing import BASE, TRAINED, Open, listed, sums
 from playwright.sync_api import Page, expect
 from scipy.stats import trim_mean
@@ -31,6 +31,24 @@ def test_every_number_leads_to_the_episodes_behind_it(opened: Open, page_folder:
         if mean:
             shown = page.locator(".summary b").all_inner_texts()[1:]
             assert any(abs(float(text) - float(mean[1])) < 0.0051 for text in shown if "." in text)
+
+
+def test_the_page_says_which_answers_count(opened: Open, page_folder: Path, tmp_path: Path) -> None:
+    upstream = tmp_path / "page"
+    build(page_folder.parent, upstream, "--told", "upstream", "--scoring", "upstream")
+    for folder, told, judging in (
+        (page_folder, "the feedback half", "the final half"),
+        (upstream, "all answers", "all answers"),
+    ):
+        page = opened(folder)
+        notes = page.locator("#overview .note")
+        expect(notes.nth(0)).to_contain_text(f"Score on {judging}, ")
+        expect(notes.nth(1)).to_contain_text(f"best position score on {told}, ")
+        page = opened(folder, "#/episodes")
+        titles = [page.locator(f"#list th.{key} a") for key in ("score", "feedback_score")]
+        assert (titles[0].get_attribute("title") or "").endswith(f"on {judging}")
+        assert (titles[1].get_attribute("title") or "").endswith(f"on {told}")
+        assert ("half" in page.content()) == (folder == page_folder)
 
 
 def test_means_are_those_of_the_scores(opened: Open, page_folder: Path) -> None:
@@ -69,6 +87,26 @@ def test_the_overview_has_the_headline_and_what_each_competition_gained(
     expect(page.locator("body")).to_have_attribute("data-view", "episodes")
     assert hash_of(page).endswith(f"competition={title}&sort=-gain")
     assert sums(page)["over the base"] == f"{gain:+.3f}"
+
+
+def test_the_gain_of_the_headline_is_found_again_where_it_leads(
+    opened: Open, page_folder: Path
+) -> None:
+    """A difference of interquartile means: the mean of the differences is another number."""
+    iqm_gain, mean_gain = 0.3875, (8 * 0.4 + 4 * 0.35) / 12
+    page = opened(page_folder)
+    for title, gain, words in (
+        ("held out (3), IQM", iqm_gain, "in IQM"),
+        ("held out (3), mean", mean_gain, "over the base"),
+    ):
+        page.evaluate("() => { location.hash = '#/overview'; }")
+        row = page.locator("#overview tbody tr", has=page.get_by_role("rowheader", name=title))
+        expect(row.locator(".of-gain")).to_have_text(f"{gain:+.2f}")
+        row.locator(".of-gain a").click()
+        expect(page.locator("body")).to_have_attribute("data-view", "episodes")
+        assert float(sums(page)[words]) == pytest.approx(gain, abs=0.0006)
+    page = opened(page_folder, "#/episodes?policy=base")
+    assert "in IQM" not in sums(page)
 
 
 def test_filters_combine_count_and_can_be_dropped(opened: Open, page_folder: Path) -> None:

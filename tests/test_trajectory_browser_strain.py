@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsable import ATTACKS, COMPETITIONS, MEGABYTE, byte_tokenizer, episode, program, turn
+from browsable import (
+    ANSWERS,
+    ATTACKS,
+    COMPETITIONS,
+    MEGABYTE,
+    byte_tokenizer,
+    episode,
+    program,
+    turn,
+)
 from browsing import BASE, HOSTILE, SCREENSHOTS, SIZES, TRAINED, VIEWS, Open, listed
 from playwright.sync_api import Browser, expect
 
@@ -209,7 +218,7 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
 
     tokens = Tokens(folder / "tokenizer.json")
-    assert write_browser(folder / "page", "large", episodes(), tokens) == 10_000
+    assert write_browser(folder / "page", "large", episodes(), tokens, ANSWERS) == 10_000
     return folder / "page"
 
 

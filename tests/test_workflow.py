@@ -164,6 +164,16 @@ def test_a_study_leaves_its_headline_tables_and_figures(study: Path) -> None:
     trained_on = turns.loc[turns["source"] == "training", ["iteration", "shard", "episode"]]
     episodes = len(scores) + len(trained_on.drop_duplicates())
     assert f"{episodes} episodes" in (results / "logs/build_trajectory_browser.log").read_text()
+    held = {
+        job: json.loads((results / f"timing/{job}.json").read_text())["cores"]
+        for job in ("base_model", "evaluate_yardsticks", "seed0/iteration1/train_rl")
+    }
+    assert held == {"base_model": 2, "evaluate_yardsticks": 1, "seed0/iteration1/train_rl": 1}
+    entities = json.loads((results / "ro-crate-metadata.json").read_text())["@graph"]
+    [root] = [entity for entity in entities if entity["@id"] == "./"]
+    parts = {part["@id"] for part in root["hasPart"]}
+    assert {"turns.csv", "timing/costs.csv", "paper/", "seed0/"} <= parts
+    assert [part for part in sorted(parts) if not (results / part).exists()] == []
     loaded = json.loads((results / "provenance.json").read_text())["loaded"]
     assert {"numpy", "pandas", "sklearn", "torch", "verl"} <= set(loaded)
     policies = set(scores["policy"])
@@ -216,6 +226,8 @@ def test_the_report_opens_and_every_figure_and_caption_is_there(
             assert (
                 follow_number(page, f"policy={policy}")["IQM"] == f"{headline[f'iqm_{policy}']:.3f}"
             )
+        gain = follow_number(page, "sort=-gain")["in IQM"].replace("\N{MINUS SIGN}", "-")
+        assert gain == f"{headline['gain']:+.3f}"
         see_on_a_phone(page)
         listed = {category: list_category(page, category) for category in CATEGORIES}
         assert listed["Episodes"] == ["trajectory browser"]

@@ -21,7 +21,7 @@ class Episode:
     """One episode and what the study says about it; `folder` and `number` are its address.
 
     `iteration` counts the PPO updates that the playing policy had seen, as scores.csv and
-    turns.csv do. `score` and `first_score` are final-half scores, which only evaluation knows. A
+    turns.csv do. `score` and `first_score` are what only evaluation knows. A
     yardstick that was read off the leaderboards has no trajectory.
     """
 

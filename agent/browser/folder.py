@@ -12,7 +12,7 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,17 @@ CHUNK_EPISODES = 64
 CHUNK_CHARACTERS = 1_000_000
 
 
-def write_browser(folder: Path, study: str, episodes: Iterable[Episode], tokens: Tokens) -> int:
-    """Write the page of a study into `folder`, whole or not at all; returns how many episodes."""
+def write_browser(
+    folder: Path,
+    study: str,
+    episodes: Iterable[Episode],
+    tokens: Tokens,
+    answers: Mapping[str, str],
+) -> int:
+    """Write the page of a study into `folder`, whole or not at all; returns how many episodes.
+
+    `answers` names those that agents are told of (`told`) and those that judge (`judging`).
+    """
     rows: list[dict[str, Any]] = []
     with unfinished(folder) as partial:
         (partial / "episodes").mkdir(parents=True)
@@ -62,7 +71,7 @@ def write_browser(folder: Path, study: str, episodes: Iterable[Episode], tokens:
         chunks.close()
         if not rows:
             raise ValueError(f"{folder}: no episode to show; give shards or evaluations")
-        index = {"study": study, "columns": _columns(rows)}
+        index = {"study": study, "answers": answers, "columns": _columns(rows)}
         (partial / "index.js").write_text(_handover("index", _json(index)))
         (partial / "index.html").write_text(_document(study))
     return len(rows)

@@ -96,6 +96,11 @@ class Trajectory:
         return max((turn.position_score or 0.0) for turn in self.turns)
 
 
+def updates_seen(iteration: int, staleness: int) -> int:
+    """Updates behind the policy that plays an iteration; it lags `staleness` behind the newest."""
+    return max(0, iteration - 1 - staleness)
+
+
 @dataclass(frozen=True, slots=True)
 class UpdateBatch:
     """What one PPO update reads: ragged rows, each row's arrays of equal length.

@@ -1,4 +1,4 @@
-"""Where a job's time goes, from the start of its process on."""
+"""Where a job's time goes, from the start of its process on, and what it held meanwhile."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent.core import machine
 from agent.core.files import write_text
 
 
@@ -17,7 +18,7 @@ class Stopwatch:
     """Sums wall seconds by phase; make one right after the imports, which it counts as "import"."""
 
     def __init__(self, rule: str, job: str) -> None:
-        self._rule, self._job = rule, job
+        self._rule, self._job, self._cores = rule, job, _cores()
         age = _process_age()
         self._started = time.time() - age
         self.seconds: dict[str, float] = {"import": age}
@@ -35,8 +36,11 @@ class Stopwatch:
         self.seconds[source] -= seconds
         self.seconds[target] = self.seconds.get(target, 0.0) + seconds
 
-    def write(self, path: Path | None) -> None:
-        """Write the job's record; `peak_rss_gib` adds the largest child to this process."""
+    def write(self, path: Path | None, gpus: int = 0, nodes: int = 1) -> None:
+        """Write the job's record; `peak_rss_gib` adds the largest child to this process.
+
+        `gpus` were held on all `nodes` together, cores on each as many as on this one.
+        """
         if path is None:
             return
         peak = sum(
@@ -50,10 +54,19 @@ class Stopwatch:
             "ended": time.time(),
             "seconds": self.seconds,
             "peak_rss_gib": peak / (1 << 20),  # ru_maxrss is in KiB, getrusage(2)
+            "cores": nodes * self._cores,
+            "gpus": gpus,
+            "machine": machine.describe(gpus),
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
             "loaded": _loaded(),
         }
         write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def _cores() -> int:
+    """Snakemake says so to every job; a script by itself has what it may run on."""
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(threads or len(os.sched_getaffinity(0)))
 
 
 def _process_age() -> float:

@@ -144,8 +144,8 @@ def time_split(table: pd.DataFrame) -> str:
     rules = table["rule"].replace("", None).nunique()
     return (
         f"Core time up to the scores, {minutes:,.1f} core-minutes on all cores, by rule "
-        f"({rules} rules) and by what its jobs did; measured once, on one machine, every job "
-        "counted as one core."
+        f"({rules} rules) and by what its jobs did; measured once, every job counted with the "
+        "cores it held."
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from agent.evaluation.clustered import clustered_estimate
-from agent.evaluation.inputs import AGENTS, BEST_OF_N
+from agent.evaluation.inputs import AGENTS, BEST_OF_N, Scoring
 from agent.evaluation.multiplicity import adjust
 from agent.evaluation.quantities import (
     STATISTICS_COLUMNS,
@@ -45,16 +45,21 @@ THRESHOLDS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 
 
 def compare_policies(
-    scores: pd.DataFrame, resamples: int, seed: int, planned: tuple[int, ...] = ()
+    scores: pd.DataFrame,
+    resamples: int,
+    seed: int,
+    planned: tuple[int, ...] = (),
+    told: Scoring = "halves",
 ) -> pd.DataFrame:
     """The table of measures; `scores` must hold the policies "base" and "trained".
 
-    Runs that were `planned` and are not in `scores` are counted as missing, never filled in.
+    Runs that were `planned` and are not in `scores` are counted as missing, never filled in. Where
+    agents were `told` of all answers there is no gap between feedback and scores.
     """
     missing = [agent for agent in AGENTS if agent not in policies(scores)]
     if missing:
         raise ValueError(f"scores: no row of policy {missing[0]}; evaluate it first")
-    comparison = Comparison(scores, resamples, seed, planned)
+    comparison = Comparison(scores, resamples, seed, planned, told)
     rows: list[Row] = []
     for group in groups(scores):
         present = policies(scores, group)
@@ -112,8 +117,9 @@ def _episodes_of(comparison: Comparison, group: str, agent: str) -> Iterator[Row
             yield from comparison.rows(quantity, AGGREGATES[name], matrix)
     later = Quantity("later_attempts_gain", group, agent, "", "mean")
     yield from comparison.rows(later, mean, cell_difference(score, first))
-    gap = Quantity("feedback_gap", group, agent, "", "mean")
-    yield from comparison.rows(gap, mean, cell_difference(feedback, score))
+    if comparison.told == "halves":
+        gap = Quantity("feedback_gap", group, agent, "", "mean")
+        yield from comparison.rows(gap, mean, cell_difference(feedback, score))
     rate = Quantity("valid_rate", group, agent, "", "ratio")
     yield from comparison.rows(rate, ratio_to(executed.values), valid)
 

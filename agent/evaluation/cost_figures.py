@@ -14,7 +14,7 @@ COSTS = {
     "tokens": ("Tokens the policy wrote in training", "Thousand tokens per run"),
     "programs": ("Programs it submitted in training", "Programs per run"),
 }
-COST_METRICS = ("action_tokens", "executions_per_episode", "episodes")
+COST_METRICS = ("sampled_tokens", "executions_per_episode", "episodes")
 
 
 def cost_against_score(
@@ -37,7 +37,7 @@ def cost_against_score(
 def spent_before(metrics: pd.DataFrame, cost: str) -> pd.DataFrame:
     """What a run (column) had used when the checkpoint of an iteration (row) was there."""
     used = {
-        "tokens": metrics["action_tokens"] / 1000,
+        "tokens": metrics["sampled_tokens"] / 1000,
         "programs": metrics["executions_per_episode"] * metrics["episodes"],
     }[cost]
     by_run = metrics.assign(used=used).pivot(index="iteration", columns="seed", values="used")

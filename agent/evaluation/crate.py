@@ -3,7 +3,7 @@
 The profile is https://w3id.org/ro/wfrun/workflow/0.5, on RO-Crate 1.1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ CONTEXT = [
 ]
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
+SIF_IMAGE = "https://w3id.org/ro/terms/workflow-run#SIFImage"
 LICENSE = "https://spdx.org/licenses/MIT"
 TYPES = {
     ".csv": "text/csv",
@@ -28,33 +29,49 @@ TYPES = {
     ".md": "text/markdown",
     ".txt": "text/plain",
 }
+# What the whole study leaves beside its files; each training run has a folder, too.
+FOLDERS = {
+    "tables/": "Tables of results, as CSV and LaTeX",
+    "figures/": "Figures as PDF, SVG and PNG, each with its caption",
+    "paper/": "What a paper about the study needs: numbers, methods, checklist, settings",
+    "trajectory_browser/": "A page in which every episode can be read turn by turn",
+    "evaluation/": "Episodes played in evaluation with every submission, and their scores",
+    "timing/": "What each job noted of its time, memory, cores, GPUs and machine",
+    "base_model/": "The policy that every training run starts from",
+}
+RUN_FOLDER = "Trajectories, metrics and checkpoints of a training run"
 README = "README.md"
 AUTHORS = "#authors"
 RUN = "#run"
 
 
-def crate(facts: Mapping[str, Any], workflow: str, results: Sequence[Path], version: str) -> Entity:
-    """The metadata of the folder that holds `results`, README.md, provenance.json and the workflow.
+def crate(facts: Mapping[str, Any], workflow: str, version: str) -> Entity:
+    """The metadata of the folder that holds the results, README.md, provenance.json, the workflow.
 
     facts: what `provenance.describe_study` found; `version` is Snakemake's.
     """
-    files = [path.name for path in results]
+    files = facts["results_sha256"]
+    folders = FOLDERS | {f"seed{seed}/": f"{RUN_FOLDER}, seed {seed}" for seed in facts["seeds"]}
+    results = [{"@id": name} for name in ("provenance.json", *files, *folders)]
     graph = [
-        *_folder(facts, workflow, files),
+        *_folder(facts, workflow, results),
         *_profiles(),
         *_workflow(facts, workflow, version),
-        *_run(facts, workflow, files),
+        *_run(facts, workflow, results),
+        *_competitions(facts),
+        *_images(facts),
         _file(README, "What is in this folder, and how to make it") | {"about": {"@id": "./"}},
         _file("provenance.json", "Commit, configuration, packages, data, machines and time"),
+        *(_file(name, f"Result {name}") | {"sha256": digest} for name, digest in files.items()),
         *(
-            _file(name, f"Result {name}") | {"sha256": facts["results_sha256"][name]}
-            for name in files
+            {"@id": name, "@type": "Dataset", "name": name, "description": description}
+            for name, description in folders.items()
         ),
     ]
     return {"@context": CONTEXT, "@graph": graph}
 
 
-def _folder(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> list[Entity]:
+def _folder(facts: Mapping[str, Any], workflow: str, results: list[Entity]) -> list[Entity]:
     """The metadata file, the folder that it describes, its licence and its authors."""
     return [
         {
@@ -75,7 +92,7 @@ def _folder(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> li
             "datePublished": _time(facts["ended"]),
             "license": {"@id": LICENSE},
             "conformsTo": [{"@id": profile} for profile in PROFILES],
-            "hasPart": [{"@id": name} for name in (workflow, README, "provenance.json", *files)],
+            "hasPart": [{"@id": workflow}, {"@id": README}, *results],
             "mainEntity": {"@id": workflow},
             "mentions": {"@id": RUN},
             "author": {"@id": AUTHORS},
@@ -86,13 +103,16 @@ def _folder(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> li
             "@type": "CreativeWork",
             "name": "MIT License",
             "identifier": "MIT",
+            "description": "Of the code, and of what the study made. Data of competitions, and "
+            "what episodes show of them, are under the terms of where they come from.",
         },
         {"@id": AUTHORS, "@type": "Organization", "name": "The mle-dojo-rl authors"} | _url(facts),
     ]
 
 
-def _run(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> list[Entity]:
-    """What was done, and with which configuration."""
+def _run(facts: Mapping[str, Any], workflow: str, results: list[Entity]) -> list[Entity]:
+    """What was done, with which configuration, on which competitions, in which images."""
+    images = [{"@id": entity["@id"]} for entity in _images(facts)]
     return [
         {
             "@id": RUN,
@@ -104,9 +124,13 @@ def _run(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> list[
             "endTime": _time(facts["ended"]),
             "actionStatus": "http://schema.org/CompletedActionStatus",
             "description": "All jobs of the study, whenever they ran",
-            "object": {"@id": "#config"},
-            "result": [{"@id": name} for name in ("provenance.json", *files)],
-        },
+            "object": [
+                {"@id": "#config"},
+                *({"@id": entity["@id"]} for entity in _competitions(facts)),
+            ],
+            "result": results,
+        }
+        | ({"containerImage": images} if images else {}),
         {
             "@id": "#config",
             "@type": "PropertyValue",
@@ -114,6 +138,34 @@ def _run(facts: Mapping[str, Any], workflow: str, files: Sequence[str]) -> list[
             "value": facts["config_sha256"],
             "exampleOfWork": {"@id": "#config-parameter"},
         },
+    ]
+
+
+def _competitions(facts: Mapping[str, Any]) -> list[Entity]:
+    """What was played; it lies outside of the folder."""
+    return [
+        {
+            "@id": f"#competition-{name}",
+            "@type": "CreativeWork",
+            "name": f"Competition {name}",
+            "description": "SHA-256 of its competition.json, which has those of its files",
+            "sha256": digest,
+        }
+        for name, digest in facts["competitions_sha256"].items()
+    ]
+
+
+def _images(facts: Mapping[str, Any]) -> list[Entity]:
+    """Where jobs ran in containers; they were built from recipes and are in no registry."""
+    return [
+        {
+            "@id": f"#{name}",
+            "@type": "ContainerImage",
+            "additionalType": {"@id": SIF_IMAGE},
+            "name": name,
+            "sha256": digest,
+        }
+        for name, digest in (facts["containers"] or {}).items()
     ]
 
 

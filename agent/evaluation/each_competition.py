@@ -95,9 +95,10 @@ def _rows(comparison: Comparison, group: str, episodes: pd.DataFrame, name: str)
         for threshold in THRESHOLDS:
             quantity = Quantity("performance_profile", group, agent, "", f"above_{threshold}")
             yield from comparison.rows(quantity, share_above(threshold), score, schemes=())
-        gap = cell_difference(feedback, score)
-        quantity = Quantity("feedback_gap", group, agent, "", "mean")
-        yield from comparison.rows(quantity, mean, gap, schemes=())
+        if comparison.told == "halves":
+            gap = cell_difference(feedback, score)
+            quantity = Quantity("feedback_gap", group, agent, "", "mean")
+            yield from comparison.rows(quantity, mean, gap, schemes=())
         quantity = Quantity("valid_rate", group, agent, "", "ratio")
         yield from comparison.rows(quantity, ratio_to(executed.values), valid, schemes=())
     if present == list(AGENTS):

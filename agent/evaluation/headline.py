@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from agent.evaluation.inputs import AGENTS, BEST_OF_N
+from agent.evaluation.inputs import AGENTS, BEST_OF_N, JUDGING_ANSWERS, Scoring
 
 GROUP = "held_out"
 LEVEL = 0.05  # of the tests, two-sided
@@ -82,23 +82,21 @@ def shows_improvement(gain: pd.Series) -> bool:
 def _generalisation(statistics: pd.DataFrame) -> dict[str, Any]:
     """How much is lost from feedback to final half, and from training to held-out competitions.
 
-    The latter is None where the study does not evaluate on training competitions.
+    The former is None where feedback came from all answers, the latter where the study does not
+    evaluate on training competitions.
     """
-    numbers: dict[str, Any] = {}
-    for agent in AGENTS:
-        feedback = statistics_row(statistics, "feedback_gap", agent, aggregate="mean")
-        numbers[f"feedback_gap_{agent}"] = float(feedback["value"])
-        numbers[f"feedback_gap_{agent}_ci"] = _interval(feedback)
+    feedback: dict[str, str] = {"aggregate": "mean"}
+    groups: dict[str, str] = {"against": "held_out", "group": "train"}
     gaps = (
-        ("generalisation_gap_base", "generalisation_gap", "base"),
-        ("generalisation_gap_trained", "generalisation_gap", "trained"),
-        ("gain_gap", "gain_gap", "trained"),
+        *((f"feedback_gap_{agent}", "feedback_gap", agent, feedback) for agent in AGENTS),
+        *((f"generalisation_gap_{agent}", "generalisation_gap", agent, groups) for agent in AGENTS),
+        ("gain_gap", "gain_gap", "trained", groups),
     )
-    known = "gain_gap" in set(statistics["measure"])
-    for name, measure, agent in gaps:
-        row = (
-            statistics_row(statistics, measure, agent, "held_out", group="train") if known else None
-        )
+    known = set(statistics["measure"])
+    numbers: dict[str, Any] = {}
+    for name, measure, agent, where in gaps:
+        is_known = ("feedback_gap" if where is feedback else "gain_gap") in known
+        row = statistics_row(statistics, measure, agent, **where) if is_known else None
         numbers[name] = None if row is None else float(row["value"])
         numbers[f"{name}_ci"] = [None, None] if row is None else _interval(row)
     return numbers
@@ -214,8 +212,8 @@ def _notes(rows: Iterable[pd.Series]) -> str:
     return "; ".join(dict.fromkeys(filter(None, notes)))
 
 
-def describe(numbers: dict[str, Any]) -> str:
-    """The headline as plain text, one statement per line."""
+def describe(numbers: dict[str, Any], scoring: Scoring = "halves") -> str:
+    """The headline as plain text, one statement per line; `scoring` says which answers judge."""
     n = numbers
     return "\n".join(
         [
@@ -245,7 +243,7 @@ def describe(numbers: dict[str, Any]) -> str:
                 if n[name] is not None
             ),
             *_against_fixed(n),
-            *_gaps(n),
+            *_gaps(n, scoring),
             f"sandbox: {n['sandbox']}; hack attempts per 1,000 actions "
             f"{n['hack_attempts_per_1000_actions_base']:.1f} -> "
             f"{n['hack_attempts_per_1000_actions_trained']:.1f}",
@@ -267,12 +265,15 @@ def _against_fixed(n: dict[str, Any]) -> list[str]:
     ]
 
 
-def _gaps(n: dict[str, Any]) -> list[str]:
+def _gaps(n: dict[str, Any], scoring: Scoring) -> list[str]:
     """What is lost on answers and competitions that training has not seen."""
-    gaps = [
-        f"feedback half above final half: base {n['feedback_gap_base']:+.3f}, trained "
-        f"{n['feedback_gap_trained']:+.3f} {_brackets(n['feedback_gap_trained_ci'])}"
-    ]
+    gaps = []
+    if n["feedback_gap_trained"] is not None:
+        gaps.append(
+            f"feedback half above {JUDGING_ANSWERS[scoring].removeprefix('the ')}: "
+            f"base {n['feedback_gap_base']:+.3f}, trained "
+            f"{n['feedback_gap_trained']:+.3f} {_brackets(n['feedback_gap_trained_ci'])}"
+        )
     if n["gain_gap"] is not None:
         gaps.append(
             f"training above held-out competitions: base {n['generalisation_gap_base']:+.3f}, "

@@ -2,14 +2,14 @@
 
 `scores` has one row per evaluated episode, `turns` one row per turn, and the training metrics one
 row per (training seed, iteration). Scores are position scores in [0, 1]; `score` and
-`first_score` come from the final half of the answers, `feedback_score` from the feedback half, and
-`raw_score` is the metric behind `score`.
+`first_score` come from the final half of the answers, `feedback_score` from the feedback half (each
+from all of them where scoring is upstream's), and `raw_score` is the metric behind `score`.
 """
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -28,6 +28,11 @@ OUTCOMES = (
     "refused",
     "unparsable",
 )
+
+# Which answers count: those behind what agents are told, and those behind their scores.
+Scoring = Literal["halves", "upstream"]
+FEEDBACK_ANSWERS: dict[Scoring, str] = {"halves": "the feedback half", "upstream": "all answers"}
+JUDGING_ANSWERS: dict[Scoring, str] = {"halves": "the final half", "upstream": "all answers"}
 
 EPISODE_KEY = ["policy", "seed", "iteration", "group", "competition", "episode"]
 SCORE_COLUMNS = (*EPISODE_KEY, "data_set", "task_type", "score")

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from agent.evaluation.tables import NO_VALUE, escape
-from agent.evaluation.writing import fill, groups_of
+from agent.evaluation.writing import fill, groups_of, machines_in_words
 
 # Measured on one machine at one time: kept apart, as everything else is the same on every run.
 MEASURED_TIME = ("wall_seconds", "useful_time_share", "named_time_share", "peak_memory_gib")
@@ -33,7 +33,7 @@ class Study:
     results: pd.DataFrame  # one row per policy, from tabulate_results
     competitions: pd.DataFrame  # the table with `group` and `data_set` of every competition
     captions: Mapping[str, str]  # figure -> caption, in the order of the paper
-    cores: int
+    time: Mapping[str, Any]  # from summarise_timing
 
 
 def paper_texts(study: Study) -> dict[str, str]:
@@ -47,7 +47,13 @@ def paper_texts(study: Study) -> dict[str, str]:
     }
     templates = ("paper.tex", "methods.tex", "checklist.tex", "references.bib")
     measured = {name: study.headline[name] for name in MEASURED_TIME}
-    measured |= {"wall_minutes": measured["wall_seconds"] / 60, "cores": study.cores}
+    measured |= {
+        "wall_minutes": measured["wall_seconds"] / 60,
+        "cores": study.time["cores"],
+        "core_hours": study.time["busy_core_seconds"] / 3600,
+        "gpu_hours": study.time["gpu_seconds"] / 3600,
+        "machines": machines_in_words(study.time["machines"]),
+    }
     captions = {
         name: command(caption_macro(name), escape(text)) for name, text in study.captions.items()
     }
@@ -142,5 +148,5 @@ def in_tex(name: str, value: Any) -> str:
         return rf"{100 * value:.1f}\,\%"
     if "gain" in name:
         return rf"\ensuremath{{{value:+.3f}}}"
-    coarse = ("hack_attempts", "wall_", "peak_")
+    coarse = ("hack_attempts", "wall_", "peak_", "core_", "gpu_")
     return f"{value:.1f}" if name.startswith(coarse) else f"{value:.3f}"

@@ -15,8 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-JOB_KEYS = ("rule", "job", "started", "ended", "loaded")
+from agent.evaluation.time_split import machines
 
+JOB_KEYS = ("rule", "job", "started", "ended", "machine", "loaded")
 
 # Why of the code's version something is not known.
 UNKNOWN_VERSION = {
@@ -34,7 +35,7 @@ def describe_study(
     competitions: Sequence[Path],
     timings: Sequence[Path],
     turns: Path,
-    results: Sequence[Path],
+    results: Mapping[str, Path],
 ) -> dict[str, Any]:
     """All that is known of how `results` came to be; `version` has the keys of UNKNOWN_VERSION."""
     unknown = {key: why for key, why in UNKNOWN_VERSION.items() if version[key] is None}
@@ -44,6 +45,9 @@ def describe_study(
         unknown["containers"] = "no container was used; loaded says what the jobs imported"
     if not slurm:
         unknown["slurm_jobs"] = "no job ran under SLURM"
+    worked = machines([job["machine"] for job in jobs])
+    if worked["gpus"] is None:
+        unknown["machines.gpus"] = "jobs held GPUs where no nvidia-smi answered"
     unknown["energy_kwh"] = "no power meter was read"
     text = json.dumps(config, sort_keys=True)
     return {
@@ -57,13 +61,14 @@ def describe_study(
         "constraints_sha256": sha256(constraints),
         "containers": {path.name: sha256(path) for path in images} or None,
         "competitions_sha256": {path.parent.name: sha256(path) for path in competitions},
+        "machines": worked,
         "slurm_jobs": slurm or None,
         "turns_by_sandbox": _tiers(turns),
         "started": min(job["started"] for job in jobs),
         "ended": max(job["ended"] for job in jobs),
         "seconds": _seconds(jobs),
         "energy_kwh": None,
-        "results_sha256": {path.name: sha256(path) for path in results},
+        "results_sha256": {name: sha256(path) for name, path in results.items()},
         "unknown": unknown,
     }
 

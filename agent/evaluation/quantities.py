@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from agent.evaluation.clustered import clustered_estimate
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.inputs import AGENTS, Scoring
 from agent.evaluation.interval_worth import data_sets_note, runs_note
 from agent.evaluation.statistics import (
     Array,
@@ -78,6 +78,7 @@ class Comparison:
     resamples: int
     seed: int
     planned: tuple[int, ...] = ()
+    told: Scoring = "halves"  # the answers behind feedback: those that judge, too, if upstream
 
     def rows(
         self,

@@ -23,7 +23,7 @@ from agent.evaluation.figures import (
     title_with_note,
 )
 from agent.evaluation.headline import GROUP
-from agent.evaluation.inputs import AGENTS
+from agent.evaluation.inputs import AGENTS, FEEDBACK_ANSWERS, JUDGING_ANSWERS, Scoring
 from agent.evaluation.scores import policies, score_matrix
 from agent.evaluation.statistics import (
     Array,
@@ -51,13 +51,26 @@ DASHED: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
 
 
 def learning_curves(
-    scores: pd.DataFrame, metrics: pd.DataFrame, resamples: int, seed: int
+    scores: pd.DataFrame,
+    metrics: pd.DataFrame,
+    resamples: int,
+    seed: int,
+    told: Scoring,
+    scoring: Scoring,
 ) -> Figure:
-    """Training competitions (what training saw) above held-out competitions (what counts)."""
+    """Training competitions (what training saw) above held-out competitions (what counts).
+
+    `seen` in the metrics: the updates that the policy had seen whose episodes an update read.
+    `told` says which answers agents are told of, `scoring` which ones judge them.
+    """
     figure = Figure(figsize=(COLUMN, 4.0))
     seen, unseen = figure.subplots(2, 1, sharex=True, sharey=True)
     _draw_training(seen, metrics, resamples, seed)
+    best = f"best of an episode on {FEEDBACK_ANSWERS[told]}: mean over runs"
+    title_with_note(seen, "Training competitions", best)
     _draw_held_out(unseen, scores, resamples, seed)
+    judged = f"interquartile mean (IQM) on {JUDGING_ANSWERS[scoring]}"
+    title_with_note(unseen, "Held-out competitions", judged)
     for axes in (seen, unseen):
         axes.set(ylim=(0, 1), ylabel="Position score")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -66,17 +79,14 @@ def learning_curves(
 
 
 def _draw_training(axes: Axes, metrics: pd.DataFrame, resamples: int, seed: int) -> None:
-    by_run = metrics.pivot(index="iteration", columns="seed", values="mean_best_position")
-    updates = by_run.index - 1  # update k reads the episodes that k - 1 updates had led to
+    # One policy may have played two iterations, each with as many episodes.
+    by_run = metrics.pivot_table(index="seen", columns="seed", values="mean_best_position")
     curve = mean_of_runs(by_run, resamples, seed)
-    _curve(axes, list(updates), curve, by_run.to_numpy(), list(updates))
-    title_with_note(
-        axes, "Training competitions", "best of an episode on the feedback half: mean over runs"
-    )
+    _curve(axes, list(by_run.index), curve, by_run.to_numpy(), list(by_run.index))
 
 
 def mean_of_runs(by_run: pd.DataFrame, resamples: int, seed: int) -> Estimate:
-    """Mean over runs (columns) at each iteration (rows), with its interval for new runs."""
+    """Mean over runs (columns) at each point (rows), with its interval for new runs."""
     runs = tuple(int(run) for run in by_run.columns)
     estimates = []
     for at, values in zip(by_run.index, by_run.to_numpy(), strict=True):
@@ -104,7 +114,6 @@ def _curve(axes: Axes, at: list[int], curve: Estimate, each_run: Array, runs_at:
 def _draw_held_out(axes: Axes, scores: pd.DataFrame, resamples: int, seed: int) -> None:
     iterations, curve, each_run = held_out_curve(scores, resamples, seed)
     _curve(axes, iterations, curve, each_run, iterations[1:])
-    title_with_note(axes, "Held-out competitions", "final half: interquartile mean (IQM)")
     draw_levels(axes, scores, float(curve.value[-1]))
 
 

@@ -6,16 +6,17 @@ core-second of a session falls in exactly one place:
 
 - a category that a job named (import, generate, execute, ...), or "unaccounted" in that job;
 - "workflow": no job ran, the workflow engine was choosing or starting the next one;
-- "idle": the core had no job while another core had one.
+- "idle": no job held the core while another core was held.
 
-Each job is counted as occupying one core from its start to its end.
+Each job counts with the cores it held, from its start to its end.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -42,7 +43,7 @@ CLOCK_DRIFT = 0.001  # of the length
 
 @dataclass(frozen=True, slots=True)
 class JobTiming:
-    """When one job ran (seconds since the epoch), what it did with its time, its largest memory."""
+    """When one job ran (seconds since the epoch), what it did with its time, and what it held."""
 
     rule: str
     job: str
@@ -50,6 +51,9 @@ class JobTiming:
     ended: float
     seconds: dict[str, float]  # category -> seconds
     peak_rss_gib: float
+    cores: int
+    gpus: int
+    machine: dict[str, Any]  # of agent.core.machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ class TimeSummary:
     jobs: int
     wall_seconds: float
     core_seconds: float
-    busy_core_seconds: float
+    busy_core_seconds: float  # of cores that jobs held
+    gpu_seconds: float  # of GPUs that jobs held
+    machines: dict[str, Any]
     named_share: float  # of core_seconds: everything but "unaccounted"
     useful_time_share: float  # of busy_core_seconds: everything but "import"
     peak_memory_gib: float  # largest sum over jobs that ran at the same time
@@ -98,7 +104,7 @@ def split_time(jobs: list[JobTiming], cores: int) -> tuple[pd.DataFrame, TimeSum
     _check_cores(jobs, cores)
     wall = sum(last - first for first, last in merge_intervals(jobs, BRIDGED_GAP))
     occupied = sum(last - first for first, last in merge_intervals(jobs, 0.0))
-    busy = sum(job.ended - job.started for job in jobs)
+    busy = sum(job.cores * (job.ended - job.started) for job in jobs)
     parts = _job_parts(jobs)
     parts["", "workflow"] = cores * (wall - occupied)
     parts["", "idle"] = cores * occupied - busy
@@ -114,6 +120,8 @@ def split_time(jobs: list[JobTiming], cores: int) -> tuple[pd.DataFrame, TimeSum
         wall_seconds=wall,
         core_seconds=total,
         busy_core_seconds=busy,
+        gpu_seconds=sum(job.gpus * (job.ended - job.started) for job in jobs),
+        machines=machines([job.machine for job in jobs]),
         named_share=1.0 - by_category["unaccounted"] / total,
         useful_time_share=1.0 - by_category.get("import", 0.0) / busy,
         peak_memory_gib=largest_sum(jobs, [job.peak_rss_gib for job in jobs]),
@@ -125,10 +133,25 @@ def _job_parts(jobs: list[JobTiming]) -> dict[tuple[str, str], float]:
     parts: dict[tuple[str, str], float] = defaultdict(float)
     for job in jobs:
         for category, seconds in job.seconds.items():
-            parts[job.rule, category] += seconds
+            parts[job.rule, category] += job.cores * seconds
         named = sum(job.seconds.values())
-        parts[job.rule, "unaccounted"] += max(job.ended - job.started - named, 0.0)
+        unaccounted = max(job.ended - job.started - named, 0.0)
+        parts[job.rule, "unaccounted"] += job.cores * unaccounted
     return parts
+
+
+def machines(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many machines worked, and the models of their processors and of the GPUs jobs held.
+
+    The latter are None where some job could not tell.
+    """
+    each = list(found)
+    gpus = [one["gpus"] for one in each]
+    return {
+        "count": len({one["host"] for one in each}),
+        "cpus": sorted({one["cpu"] for one in each}),
+        "gpus": None if None in gpus else sorted({name for names in gpus for name in names}),
+    }
 
 
 def merge_intervals(jobs: list[JobTiming], bridged_gap: float) -> list[tuple[float, float]]:
@@ -156,10 +179,15 @@ def largest_sum(jobs: list[JobTiming], amounts: list[float]) -> float:
     return largest
 
 
+def cores_at_once(jobs: list[JobTiming]) -> int:
+    """The most cores that jobs held at the same time."""
+    return round(largest_sum(jobs, [float(job.cores) for job in jobs]))
+
+
 def _check_cores(jobs: list[JobTiming], cores: int) -> None:
-    together = round(largest_sum(jobs, [1.0] * len(jobs)))
+    together = cores_at_once(jobs)
     if together > cores:
         raise ValueError(
-            f"split_time: {together} jobs ran at the same time on {cores} cores; "
+            f"split_time: jobs held {together} cores at the same time of {cores}; "
             "pass the number of cores the study had"
         )

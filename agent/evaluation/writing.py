@@ -47,6 +47,7 @@ def fill(template: str, **facts: Any) -> str:
         "signed": lambda number: f"{number:+.2f}",
         "interval": _interval,
         "counted": count,
+        "machines": machines_in_words,
     }
     environment.globals |= {
         "runs": lambda seeds: runs_of(pd.Series(seeds)),
@@ -61,6 +62,12 @@ def fill(template: str, **facts: Any) -> str:
 def _interval(ends: tuple[float | None, float | None]) -> str:
     low, high = ends
     return NO_INTERVAL if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
+
+
+def machines_in_words(found: Mapping[str, Any]) -> str:
+    """How many machines worked, and what they are."""
+    gpus = ["GPUs of an unknown model"] if found["gpus"] is None else found["gpus"]
+    return f"{count(found['count'], 'machine')} ({', '.join([*found['cpus'], *gpus])})"
 
 
 def trained_by(config: Mapping[str, Any]) -> str:

@@ -97,6 +97,8 @@ def summary(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "valid_rate": len(valid) / len(executed) if executed else 0.0,
         "mean_best_position": float(np.mean([t.best_position for t in trajectories])),
         "mean_first_position": float(np.mean(first)),
+        # An update may learn from fewer: of its best episodes, each up to its best submission.
+        "sampled_tokens": float(sum(t.action_mask.sum() for t in trajectories)),
     }
 
 

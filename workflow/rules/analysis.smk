@@ -57,10 +57,11 @@ rule compare_policies:
     params:
         bootstrap=BOOTSTRAP,
         planned=PLANNED,
+        told=TOLD,
         code=fingerprint("compare_policies", COVERAGE),
     shell:
         "python scripts/compare_policies.py --scores {input.scores} {params.bootstrap} "
-        "--planned-runs {params.planned} --statistics {output.statistics} "
+        "--planned-runs {params.planned} --told {params.told} --statistics {output.statistics} "
         "--competitions {output.competitions} --each-competition {output.each} > {log} 2>&1"
 
 
@@ -134,7 +135,8 @@ rule summarise_timing:
         image_file("analysis")
     resources:
         **LIGHT,
-        # A resource, because another number of cores is no reason to run again.
+        # A resource, because another number of cores is no reason to run again. What a cluster has
+        # is not known here: there it is the most that jobs held at once.
         cores_of_study=workflow.resource_settings.cores or 1,
     params:
         code=fingerprint("summarise_timing"),
@@ -163,9 +165,10 @@ rule headline:
     resources:
         **LIGHT,
     params:
+        scoring=JUDGED_BY,
         code=fingerprint("headline"),
     shell:
         "python scripts/headline.py --statistics {input.statistics} "
         "--competitions {input.competitions} --turns {input.turns} "
-        "--timing-summary {input.summary} "
+        "--timing-summary {input.summary} --scoring {params.scoring} "
         "--output {output.headline} --text {output.text} > {log} 2>&1"

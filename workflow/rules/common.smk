@@ -16,6 +16,7 @@ from snakemake.utils import update_config
 from variations import changes, variants
 from version import code_version
 
+from agent.core.records import updates_seen
 from agent.wrappers.vllm_settings import decisive
 
 # A variant's configuration was made and checked by the study that it is a variant of.
@@ -44,6 +45,9 @@ ITERATIONS = range(1, config["training"]["iterations"] + 1)
 EVALUATED = sorted({0, *config["evaluation"]["curve_iterations"], ITERATIONS[-1]})
 SHARDS = range(config["training"]["shards"])
 UNIFORM = config["training"]["competition_sampling"] == "uniform"
+STALENESS = config["training"]["staleness"]
+# Which answers agents are told of, and which judge them.
+TOLD, JUDGED_BY = config["environment"]["scoring"], config["evaluation"]["scoring"]
 EPISODES_PER_SHARD = config["training"]["episodes"] // len(SHARDS)
 PROMPTS = prompts_files(config)
 COMPETITIONS = pd.read_csv(config["competitions"], sep="\t", comment="#")

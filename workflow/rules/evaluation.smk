@@ -124,8 +124,8 @@ rule grade_evaluation:
         policy=evaluated_policy,
         seed="{seed}",
         iteration="{iteration}",
-        told=config["environment"]["scoring"],
-        scoring=config["evaluation"]["scoring"],
+        told=TOLD,
+        scoring=JUDGED_BY,
         code=fingerprint("grade_evaluation"),
     shell:
         "python scripts/grade_evaluation.py --episodes {input.episodes} --told {params.told} "
@@ -163,7 +163,7 @@ rule evaluate_yardsticks:
     params:
         episodes=config["evaluation"]["episodes"] * len(SEEDS),
         settings=sections("episode", "environment", "sandbox"),
-        scoring=config["evaluation"]["scoring"],
+        scoring=JUDGED_BY,
         code=fingerprint("evaluate_yardsticks", *PROMPTS),
     shell:
         "python scripts/evaluate_yardsticks.py --competitions-table {input.table} "
@@ -266,8 +266,9 @@ rule collect_scores:
     resources:
         **LIGHT,
     params:
+        staleness=STALENESS,
         code=fingerprint("collect_scores"),
     shell:
         "python scripts/collect_scores.py --scores {input.scores} {input.yardsticks} "
         "--turns {input.turns} --shards {input.shards} --all-scores {output.scores} "
-        "--all-turns {output.turns} --timing {output.timing} > {log} 2>&1"
+        "--all-turns {output.turns} --staleness {params.staleness} --timing {output.timing} > {log} 2>&1"

@@ -19,10 +19,15 @@ rule plot_learning_curves:
         **LIGHT,
     params:
         bootstrap=BOOTSTRAP,
+        staleness=STALENESS,
+        told=TOLD,
+        scoring=JUDGED_BY,
         code=fingerprint("plot_learning_curves", STYLE, COVERAGE),
     shell:
         "python scripts/plot_learning_curves.py --scores {input.scores} --training-metrics {input.metrics} "
-        "{params.bootstrap} --pdf {output.pdf} --svg {output.svg} --png {output.png} "
+        "{params.bootstrap} --staleness {params.staleness} --told {params.told} "
+        "--scoring {params.scoring} "
+        "--pdf {output.pdf} --svg {output.svg} --png {output.png} "
         "--caption {output.caption} > {log} 2>&1"
 
 

@@ -6,11 +6,13 @@ rule write_provenance:
         turns=TURNS,
         results=[
             SCORES,
+            TURNS,
             f"{STUDY}/statistics.csv",
             f"{STUDY}/competitions.csv",
             f"{STUDY}/competition_statistics.csv",
             f"{STUDY}/headline.json",
             f"{STUDY}/headline.txt",
+            f"{STUDY}/timing/costs.csv",
         ],
         image=image_needed("analysis"),
     output:

@@ -38,13 +38,17 @@ rule build_trajectory_browser:
         api_models=f"--api-models {' '.join(API_EVALUATIONS)}" if API_EVALUATIONS else "",
         study=config["study"],
         settings=sections("rewards"),
+        staleness=STALENESS,
+        told=TOLD,
+        scoring=JUDGED_BY,
         code=fingerprint("build_trajectory_browser", *PAGE),
     shell:
         "python scripts/build_trajectory_browser.py --evaluations {params.evaluations} "
         "{params.api_models} "
         "--shards {input.shards} --yardsticks {input.yardsticks} "
         "--tokenizer {input.base_model}/tokenizer.json --config {params.settings:q} "
-        "--study {params.study} --output-dir {output.page} > {log} 2>&1"
+        "--study {params.study} --staleness {params.staleness} --told {params.told} "
+        "--scoring {params.scoring} --output-dir {output.page} > {log} 2>&1"
 
 
 rule build_paper_kit:

@@ -10,8 +10,7 @@ def shards_played(wildcards):
 
 def playing_model(wildcards):
     """Who plays the shards of an iteration: the newest policy, or one that need not be waited for."""
-    behind = 1 + config["training"]["staleness"]
-    return checkpoint(wildcards.seed, max(0, int(wildcards.iteration) - behind))
+    return checkpoint(wildcards.seed, updates_seen(int(wildcards.iteration), STALENESS))
 
 
 def earlier_executions(wildcards):

@@ -7,14 +7,10 @@ function pairsOf(rows) {
   return rows.filter((row) => facts.gain[row] !== null);
 }
 
-function baseOf(row) {
-  return counterparts(row).find((other) => facts.policy[other] === "base");
-}
-
 async function showCompare(state) {
   const pane = byId("compare");
   const pairs = pairsOf(list.rows);
-  const [a, b] = state.a ? [rowOf.get(state.a), rowOf.get(state.b)] : [baseOf(pairs[0]), pairs[0]];
+  const [a, b] = state.a ? [rowOf.get(state.a), rowOf.get(state.b)] : [facts.base[pairs[0]], pairs[0]];
   if (a === undefined || b === undefined) {
     const asked = state.a ? `No episode is called “${rowOf.has(state.a) ? state.b : state.a}” here.` : "No trained episode with a base to compare with passes the filters.";
     pane.replaceChildren(make("p", { class: "problem" }, asked));
@@ -42,7 +38,7 @@ function nextPair(state, by) {
   const pairs = pairsOf(list.rows);
   const at = state.b ? pairs.indexOf(rowOf.get(state.b)) : 0;
   const other = at < 0 ? undefined : pairs[at + by];
-  return other === undefined ? null : compareAddress(baseOf(other), other, list.state);
+  return other === undefined ? null : compareAddress(facts.base[other], other, list.state);
 }
 
 function compareHead(a, b, pairs, state) {

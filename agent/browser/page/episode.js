@@ -68,9 +68,9 @@ function origin(row) {
 /** Beside another episode the difference is left out: it stands above both. */
 function episodeFacts(row, transcript, beside = false) {
   const pairs = [
-    ["Score", decimal(facts.score[row], 4), "Position score on the final half of the best submission; only evaluation knows it"],
-    ["First attempt", decimal(facts.first_score[row], 4), "Final-half score of the first program"],
-    ["Feedback", decimal(facts.feedback_score[row], 4), "Best position score on the feedback half"],
+    ["Score", decimal(facts.score[row], 4), `Position score of the best submission on ${answers.judging}`],
+    ["First attempt", decimal(facts.first_score[row], 4), `Position score of the first program on ${answers.judging}`],
+    ["Feedback", decimal(facts.feedback_score[row], 4), `Best position score on ${answers.told}`],
     ["± base", beside ? null : signed(facts.gain[row], 4), "Score minus that of the base's episode of the same number"],
     ["Reward", signed(facts.reward[row], 4), "Sum of the turns' rewards, as training computes them"],
     ["Tokens", facts.tokens[row] === null ? null : `${count(facts.tokens[row])} of ${count(transcript.context)}`, "Sampled tokens, and the whole context"],

@@ -2,9 +2,11 @@
 
 let facts = null;
 let rowOf = null; // address -> row
+let answers = null; // the words for what agents are told of, and for what judges them
 let paired = null; // key of an evaluated episode -> its rows, one for each policy
 
 function openIndex(index) {
+  answers = index.answers;
   facts = {};
   for (const [key, column] of Object.entries(index.columns)) facts[key] = plainColumn(column);
   facts.size = facts.number.length;
@@ -12,7 +14,8 @@ function openIndex(index) {
   facts.turns = facts.actions.map((actions) => actions.length);
   rowOf = new Map(facts.address.map((address, row) => [address, row]));
   pairEpisodes();
-  facts.gain = facts.score.map((score, row) => gainOverBase(score, row));
+  facts.base = facts.score.map((_, row) => baseOf(row));
+  facts.gain = facts.score.map((score, row) => gainOverBase(score, facts.base[row]));
 }
 
 function plainColumn(column) {
@@ -43,10 +46,14 @@ function counterparts(row) {
   return (paired.get(pairKey(row)) || []).filter((other) => other !== row);
 }
 
-function gainOverBase(score, row) {
-  if (facts.policy[row] !== "trained" || score === null) return null;
-  const base = counterparts(row).find((other) => facts.policy[other] === "base");
-  return base === undefined ? null : score - facts.score[base];
+/** The base's episode of the same number, where the trained policy played; else null. */
+function baseOf(row) {
+  if (facts.policy[row] !== "trained") return null;
+  return counterparts(row).find((other) => facts.policy[other] === "base") ?? null;
+}
+
+function gainOverBase(score, base) {
+  return score === null || base === null ? null : score - facts.score[base];
 }
 
 /** What the policy is called where several stages of training are shown. */
@@ -68,6 +75,7 @@ function summarise(rows) {
     score: mean("score", rows),
     iqm: alike ? interquartileMean(rows) : null,
     gain: alike ? mean("gain", rows) : null,
+    iqmGain: alike ? differenceOfMeans(rows) : null,
     scored: rows.filter((row) => facts.score[row] !== null).length,
     feedback: mean("feedback_score", rows),
     valid: executions ? valid / executions : null,
@@ -86,6 +94,12 @@ function average(values) {
 /** Whether the episodes were played by one policy at one stage of training, in one group. */
 function ofOnePolicy(rows) {
   return ["source", "policy", "iteration", "group"].every((key) => new Set(rows.map((row) => facts[key][row])).size === 1);
+}
+
+/** The headline's gain: of the interquartile means, not of the episodes one by one. */
+function differenceOfMeans(rows) {
+  const bases = rows.map((row) => facts.base[row]);
+  return bases.includes(null) ? null : interquartileMean(rows) - interquartileMean(bases);
 }
 
 /** As statistics.py has it: of the means of each run and competition, without a quarter at either end. */

@@ -7,8 +7,8 @@ const COLUMNS = [
   { key: "seed", title: "Seed", number: true, cell: (row) => String(facts.seed[row]) },
   { key: "number", title: "Ep.", hint: "Number of the episode", number: true, cell: (row) => String(facts.number[row]) },
   { key: "turns", title: "Turns", hint: "One mark per turn, as high as its position score", cell: strip },
-  { key: "feedback_score", title: "Feedback", hint: "Best position score on the feedback half", number: true, cell: (row) => decimal(facts.feedback_score[row]) },
-  { key: "score", title: "Score", hint: "Position score on the final half of the best submission", number: true, cell: (row) => decimal(facts.score[row]) },
+  { key: "feedback_score", title: "Feedback", get hint() { return `Best position score on ${answers.told}`; }, number: true, cell: (row) => decimal(facts.feedback_score[row]) },
+  { key: "score", title: "Score", get hint() { return `Position score of the best submission on ${answers.judging}`; }, number: true, cell: (row) => decimal(facts.score[row]) },
   { key: "gain", title: "± base", hint: "Score minus that of the base's episode of the same number", number: true, cell: gainCell },
   { key: "reward", title: "Reward", hint: "Sum of the turns' rewards", number: true, cell: (row) => signed(facts.reward[row]) },
   { key: "tokens", title: "Tokens", hint: "Tokens the policy sampled", number: true, cell: (row) => (facts.tokens[row] === null ? MISSING : count(facts.tokens[row])) },
@@ -99,6 +99,7 @@ function summaryWords(rows) {
   if (sums.score !== null) add("mean score", decimal(sums.score, 3), some);
   if (sums.iqm !== null && sums.scored > 1) add("IQM", decimal(sums.iqm, 3));
   if (sums.gain !== null) add("over the base", signed(sums.gain, 3));
+  if (sums.iqmGain !== null && sums.scored > 1) add("in IQM", signed(sums.iqmGain, 3));
   if (sums.feedback !== null) add("feedback", decimal(sums.feedback, 3));
   if (sums.valid !== null) add("valid programs", percent(sums.valid));
   return words;

@@ -54,7 +54,7 @@ function scoreTable(columns) {
   const bodies = groups.map((group) => groupBody(group, columns));
   const heads = [...columns];
   if (trainedAndBase(columns)) heads.splice(gainPlace(columns), 0, { title: "gain over base", policy: "gain" });
-  return tableFigure("Scores", "Score on the final half, share of valid programs, and episodes. IQM: without the lowest and the highest quarter of the means of runs and competitions, as the report's headline; its intervals are in the report.", heads, bodies, "Competition");
+  return tableFigure("Scores", `Score on ${answers.judging}, share of valid programs, and episodes. IQM: without the lowest and the highest quarter of the means of runs and competitions, as the report's headline; its intervals are in the report.`, heads, bodies, "Competition");
 }
 
 /** The gain stands behind the agents, before the yardsticks. */
@@ -117,7 +117,7 @@ function trainingTable(rows) {
     return make("tr", { class: seed === null ? "total" : null }, make("th", { scope: "row" }, title), cells);
   };
   const body = make("tbody", {}, line("all seeds", null), seeds.map((seed) => line(`seed ${seed}`, seed)));
-  return tableFigure("Training", "Mean of the best position score on the feedback half, share of valid programs, and episodes, by the updates that the playing policy had seen.", columns, [body], "Run");
+  return tableFigure("Training", `Mean of the best position score on ${answers.told}, share of valid programs, and episodes, by the updates that the playing policy had seen.`, columns, [body], "Run");
 }
 
 function eventTable(columns, trainedOn) {
