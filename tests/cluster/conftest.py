@@ -22,10 +22,11 @@ def report() -> str:
 
 @pytest.fixture(scope="session")
 def site_values(report: str) -> str:
-    """As printed for the profile, but one partition is left to jobs without GPU."""
+    """As printed for the profile, but one partition is without GPUs, the other for GPUs alone."""
     values = proposed(report)
     assert "standard: {max_runtime: 120, max_mem_mb: 64000, max_threads: 8, max_gpu: 2}" in values
-    return values.replace("max_threads: 8, max_gpu: 2}", "max_threads: 8}", 1)
+    without, gpus = values.split(", max_gpu: 2}", 1)
+    return f"{without}}}{gpus.replace('max_gpu: 2}', 'max_gpu: 2, max_mpi_tasks: 0}', 1)}"
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import TypeVar
 from checkout import QUIET, SMOKE, copy_repository
 
 # Site values: what `make cluster-check` prints, less the GPUs of a partition for other jobs.
-FIRST_PART = re.compile(r"^partitions: {}\n.*?(?=^# A type of GPU)", re.MULTILINE | re.DOTALL)
+FIRST_PART = re.compile(r"^partitions: {}\n.*?(?=^# Containers: )", re.MULTILINE | re.DOTALL)
 HASTE = ["--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "5"]
 SMALL = ["--snakefile", "tests/cluster/Snakefile", *HASTE]
 STUDY = ["--configfile", SMOKE, *HASTE]

@@ -133,7 +133,17 @@ def asked(job):
     wanted = config["resources"][job]
     most_of = "gpu" if wanted["gpu"] else "cpu"
     grown = growing(most_of, mem_mb=wanted["mem_mb"], runtime=wanted["runtime"])
-    return {"gpu": wanted["gpu"], "disk_mb": wanted["disk_mb"], **grown}
+    placed = place_of_gpus() if wanted["gpu"] else {}
+    return {"gpu": wanted["gpu"], "disk_mb": wanted["disk_mb"], **grown, **placed}
+
+
+def place_of_gpus():
+    """What a cluster's profile says of every job, but means for those with a GPU."""
+    profile = workflow.resource_settings._parsed_default_resources
+    placed = {"mpi_tasks": 0} if "mpi_tasks" in profile else {}
+    if "gpu_type" in profile:
+        placed["gpu_model"] = str(profile["gpu_type"].raw).strip("'\"")
+    return placed
 
 
 def programs_at_once(wildcards, threads, resources):
