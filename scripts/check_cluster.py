@@ -220,6 +220,7 @@ def limits(partition: Partition, others: bool) -> str:
         "max_mem_mb": partition.memory_mb,
         "max_threads": partition.processors,
         "max_gpu": partition.gpus,
+        "available_gpu_models": f"[{', '.join(partition.types)}]" if partition.types else "",
     }
     kept = ["max_mpi_tasks: 0"] if partition.gpus and others else []
     return ", ".join([f"{name}: {value}" for name, value in found.items() if value] + kept)

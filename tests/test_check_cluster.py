@@ -56,6 +56,7 @@ def test_what_is_proposed_is_the_first_part_of_the_profile() -> None:
         "max_mem_mb": 1048576,
         "max_threads": 96,
         "max_gpu": 8,
+        "available_gpu_models": ["a100", "h100"],
         "max_mpi_tasks": 0,
     }
     assert "max_mpi_tasks" not in proposed["partitions"]["long"]

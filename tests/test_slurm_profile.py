@@ -29,6 +29,7 @@ from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 TEXT = (ROOT / "slurm/config.yaml").read_text()
 PROFILE = yaml.safe_load(TEXT)
 GENERIC = {"gpu", "mem_mb", "runtime", "disk_mb", "cores_of_study", "_cores", "_nodes", "tmpdir"}
+KINDS = ("h100", "a100")
 CLUSTER = runpy.run_path(str(ROOT / "scripts/check_cluster.py"))
 
 
@@ -210,6 +211,18 @@ def test_jobs_with_a_gpu_ask_for_its_type_those_of_variants_too(gpus: int) -> No
     players = {name for name in asked if re.search("(train_rl|evaluate)$", name)}
     assert {asked[name] for name in players} == {" --gpus=a100:1" if gpus else ""}
     assert asked["headline"] == asked["greedy__grade_evaluation"] == ""
+
+
+def test_a_job_goes_where_its_type_of_gpu_is(tmp_path: Path) -> None:
+    site = "".join(f"{kind}|{kind}|up|7-00:00:00|4|64|900000|gpu:{kind}:8\n" for kind in KINDS)
+    profile = tmp_path / "config.yaml"
+    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](site), []))
+    partitions = read_partition_file(profile)
+    for kind in KINDS:
+        typed = {"default-resources": {"gpu_type": kind}}
+        jobs = one_job_of_each_rule("config/qwen7b.yaml", {}, typed)
+        (update,) = (job for job in jobs if job.rule.name == "train_rl")
+        assert get_best_partition(partitions, update, logging.getLogger()) == kind
 
 
 def test_the_plugin_takes_the_options_that_are_for_every_job() -> None:
