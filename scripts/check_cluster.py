@@ -27,8 +27,10 @@ from agent.core.errors import one_line_errors
 from agent.core.settings import read_config
 from agent.sandbox.runner import ProgramLimits, WarmRunner
 
-# Sets of nodes that are alike: partition, a * after the default, state, longest time, ...
-SINFO = ["sinfo", "--noheader", "--format=%R|%P|%a|%l|%D|%c|%m|%G"]
+# Sets of nodes that are alike: partition, a * after the default, state, longest time, ... Without
+# --exact unlike ones would share a line, with the smallest's numbers; a terabyte is no 1M.
+SINFO = ["sinfo", "--exact", "--noconvert", "--noheader", "--format=%R|%P|%a|%l|%D|%c|%m|%G"]
+REMEMBERED_SECONDS = 200  # that squeue must know ended jobs: Snakemake may look every 180 only
 PROBED_SECONDS = 60  # that a node is waited for
 PROFILE = "slurm/config.yaml"
 CONNECTED_SECONDS = 5  # that a host is waited for
@@ -64,7 +66,7 @@ def main(node: bool = False) -> None:
     partitions = read_partitions(output_of(SINFO))
     accounts = read_accounts()
     report(cluster_facts(settings, partitions, accounts))
-    probe_nodes(read_config(PROFILE), partitions, accounts)
+    probe_nodes(read_config(PROFILE), partitions)
     print(
         "\nfor the first part of slurm/config.yaml, without the partitions that are not for you:\n"
     )
@@ -86,10 +88,12 @@ def cluster_facts(
     if accounting in ("", "none", "(null)"):
         yield "accounting", "none: no accounts, and no efficiency report at the end of a run"
     else:
-        yield "accounting", f"{accounting}; your accounts: {', '.join(accounts) or 'none found'}"
+        mine = ", ".join(accounts) or "none found"
+        yield "accounting", f"{accounting}; your accounts, the default first: {mine}"
         if "job_comment" not in settings.get("AccountingStoreFlags", ""):
             yield "", "comments are not stored: the efficiency report names no rules"
     yield "memory of ended jobs", remembered(settings.get("MinJobAge", ""))
+    yield "preemption", preempted(settings.get("PreemptMode", "OFF"))
 
 
 def describe(partition: Partition) -> str:
@@ -105,11 +109,22 @@ def describe(partition: Partition) -> str:
 def remembered(age: str) -> str:
     """Whether squeue still knows a job that ended between two looks; `age` is like 300 sec."""
     seconds = int(age.split()[0]) if age[:1].isdigit() else 0
-    if seconds >= 180:
+    if seconds >= REMEMBERED_SECONDS:
         return f"{seconds} s, enough"
     return (
-        f"{seconds} s: jobs that end between two looks are lost; set slurm-init-seconds-before-"
-        f"status-checks to {max(1, seconds // 3)} or less, or ask for a MinJobAge of 300"
+        f"{seconds} s: a job that squeue has forgotten would be waited for for ever; ask for a "
+        f"MinJobAge of {REMEMBERED_SECONDS} or more; until then set slurm-status-command: sacct, "
+        "and never cancel a single job: stop Snakemake, and go on with make resume"
+    )
+
+
+def preempted(mode: str) -> str:
+    """What becomes of a preempted job, by SLURM's PreemptMode."""
+    if "CANCEL" not in mode:
+        return mode
+    return (
+        f"{mode}: a preempted job has ended, and Snakemake waits for it for ever; stop Snakemake "
+        "then, and go on with make resume"
     )
 
 
@@ -131,14 +146,14 @@ def read_partitions(text: str) -> list[Partition]:
 
 
 def _partition(name: str, rows: list[list[str]]) -> Partition:
-    gpus = [re.findall(r"gpu:(?:([A-Za-z]\w*):)?(\d+)", row[7]) for row in rows]
+    gpus = [re.findall(r"\bgpu:(?:([^:,()]+):)?(\d+)", row[7]) for row in rows]
     return Partition(
         name,
         any(row[1].endswith("*") for row in rows),
         read_minutes(rows[0][3]),
         sum(int(row[4]) for row in rows),
-        max(int(row[5].rstrip("+")) for row in rows),
-        max(int(row[6].rstrip("+")) for row in rows),
+        max(int(row[5]) for row in rows),
+        max(int(row[6]) for row in rows),
         max(sum(int(count) for _, count in node) for node in gpus),
         tuple(sorted({kind for node in gpus for kind, _ in node if kind})),
     )
@@ -154,23 +169,28 @@ def read_minutes(limit: str) -> int | None:
 
 
 def read_accounts() -> list[str]:
-    command = ["sacctmgr", "--noheader", "--parsable2", "show", "associations"]
-    command += [f"user={getpass.getuser()}", "format=Account"]
+    """The user's accounts, the default one first."""
+    command = ["sacctmgr", "--noheader", "--parsable2", "show", "user", getpass.getuser()]
+    command += ["withassoc", "format=DefaultAccount,Account"]
     asked = subprocess.run(command, capture_output=True, text=True)
-    return sorted(set(asked.stdout.split())) if asked.returncode == 0 else []
+    rows = [line.split("|") for line in asked.stdout.splitlines()] if not asked.returncode else []
+    defaults = [row[0] for row in rows]
+    return [name for name in dict.fromkeys(defaults + sorted(row[1] for row in rows)) if name]
 
 
 def proposal(partitions: list[Partition], accounts: list[str]) -> str:
     """The keys of the profile's first part, all of them whole."""
-    lines = ["partitions:", *(f"  {part.name}: {{{limits(part)}}}" for part in partitions)]
+    mine = " or ".join(accounts)
+    others = any(not part.gpus for part in partitions)  # for jobs without a GPU
+    lines = ["partitions:"]
+    lines += [f"  {part.name}: {{{limits(part, others)}}}" for part in partitions]
     lines += ["resources:", "  place: 1", *caps(partitions)]
-    lines += ["default-resources:", "  place: 1", "  nodes: 1"]
+    lines += ["default-resources:", "  place: 1", "  nodes: 1", "  mpi_tasks: 1"]
     lines += ["""  slurm_extra: "'--signal=URG@120'\""""]
-    lines += [f"  slurm_account: {accounts[0]}"] if accounts else []
-    lines += [f"  # or {account}" for account in accounts[1:]]
+    lines += [f"  # slurm_account: {mine}, if not your default"] if mine else []
     for part in partitions:
         if len(part.types) > 1:
-            lines += [f"# {part.name} has {', '.join(part.types)}: see gpu_model there"]
+            lines += [f"  # gpu_type: one of {', '.join(part.types)}, which {part.name} has"]
     return "\n".join(lines)
 
 
@@ -194,21 +214,21 @@ def _room(partition: Partition) -> tuple[float, ...]:
     return partition.gpus, minutes * partition.memory_mb, partition.memory_mb
 
 
-def limits(partition: Partition) -> str:
+def limits(partition: Partition, others: bool) -> str:
     found = {
         "max_runtime": partition.minutes,
         "max_mem_mb": partition.memory_mb,
         "max_threads": partition.processors,
         "max_gpu": partition.gpus,
+        "available_gpu_models": f"[{', '.join(partition.types)}]" if partition.types else "",
     }
-    return ", ".join(f"{name}: {value}" for name, value in found.items() if value)
+    kept = ["max_mpi_tasks: 0"] if partition.gpus and others else []
+    return ", ".join([f"{name}: {value}" for name, value in found.items() if value] + kept)
 
 
-def probe_nodes(
-    profile: Mapping[str, Any], partitions: list[Partition], accounts: list[str]
-) -> None:
+def probe_nodes(profile: Mapping[str, Any], partitions: list[Partition]) -> None:
     """Look at a node of each partition at once, while a lock is held here that they should see."""
-    commands = probes(profile, partitions, accounts)
+    commands = probes(profile, partitions)
     LOCK.parent.mkdir(exist_ok=True)
     with LOCK.open("a+") as lock, ThreadPoolExecutor() as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -225,11 +245,9 @@ def _look(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(look, capture_output=True, text=True, check=False)
 
 
-def probes(
-    profile: Mapping[str, Any], partitions: list[Partition], accounts: list[str]
-) -> dict[str, list[str]]:
+def probes(profile: Mapping[str, Any], partitions: list[Partition]) -> dict[str, list[str]]:
     """The srun of each partition: of the profile's, if it names any, with the profile's account."""
-    account = profile["default-resources"].get("slurm_account") or next(iter(accounts), "")
+    account = profile["default-resources"].get("slurm_account")
     common = ["srun", f"--immediate={PROBED_SECONDS}", "--ntasks=1", "--mem=1000", "--time=5"]
     common += [f"--account={account}"] if account else []
     found = {}

@@ -1,7 +1,8 @@
 """Go on after a kill, a crash or a lost connection: stop what is left of earlier runs, then start.
 
 Jobs outlive a Snakemake that was killed, on a cluster and on this machine, and would write the same
-files as those of the next one. So nothing starts before the last of them is gone.
+files as those of the next one. So nothing starts before the last of them is gone, and in a folder
+only one process at a time sees to that.
 """
 
 import fcntl
@@ -24,6 +25,8 @@ from agent.core.errors import one_line_errors
 
 CONTROLLER = Path(".snakemake/controller.lock")  # both as in workflow/rules/running.smk
 JOBS = Path(".snakemake/jobs.lock")
+RESUME = Path(".snakemake/resume.lock")
+LOCKS = Path(".snakemake/locks")  # Snakemake's own, which a killed one leaves
 PROFILE = Path("slurm/config.yaml")
 GRACE = 120.0  # seconds: what SLURM's warning gives a job to finish what it is doing
 PATIENCE = 900.0  # seconds until a cancelled job that does not go away is reported
@@ -35,21 +38,43 @@ def main(options: tyro.conf.Positional[tuple[str, ...]]) -> None:
     Args:
         options: of Snakemake, as for the run that is continued.
     """
+    claim_folder()
     refuse_if_working()
     cancel_jobs()
     stop_processes()
     wait_for_others()
-    for more in (["--unlock"], ["--rerun-incomplete"]):
-        command = ["snakemake", *options, *more]
-        print(" ".join(command), flush=True)
-        if "--unlock" not in more:
-            os.execvp(command[0], command)
-        elif wrong := subprocess.run(command, check=False).returncode:
-            sys.exit(wrong)  # it has said why
+    locked = LOCKS.exists() and any(LOCKS.iterdir())
+    refuse_if_working()  # so it is nobody's lock, and one that comes now is left alone
+    command = ["snakemake", *options]
+    if locked and (wrong := subprocess.run([*command, "--unlock"], check=False).returncode):
+        sys.exit(wrong)  # it has said why
+    command += ["--rerun-incomplete"]
+    print(" ".join(command), flush=True)
+    os.execvp(command[0], command)
+
+
+def claim_folder() -> None:
+    """Refuse where another process resumes; the Snakemake that this one becomes holds on to it.
+
+    Its jobs do not: Python closes for them what it has open. So a kill sets the folder free.
+    """
+    RESUME.parent.mkdir(exist_ok=True)
+    file = os.open(RESUME, os.O_RDWR | os.O_CREAT, 0o666)
+    os.set_inheritable(file, True)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        others = [f"process {number}" for number in holders(RESUME) if number != os.getpid()]
+        raise RuntimeError(
+            f"{Path.cwd()} is being resumed ({', '.join(others) or 'on another machine'}): let it "
+            "finish, or stop it with Ctrl-C or scancel and try again"
+        ) from None
+    except OSError as refused:
+        print(f"{RESUME}: another make resume goes unseen: {refused}", file=sys.stderr)
 
 
 def refuse_if_working() -> None:
-    """A Snakemake that still watches its jobs is no leftover."""
+    """A Snakemake that still watches its jobs is no leftover; one may start at any time."""
     working = [f"process {process}" for process in holders(CONTROLLER)]
     working += [f"SLURM job {job}" for job, name in jobs().items() if name.endswith("controller")]
     if not working and not is_free(CONTROLLER):
@@ -70,6 +95,7 @@ def cancel_jobs() -> None:
                 f"SLURM jobs {', '.join(left)} do not end, perhaps their node is lost: ask the "
                 "administrators, and try again when squeue no longer shows them"
             )
+        refuse_if_working()
         print(f"waiting for the end of SLURM jobs {', '.join(left)}", flush=True)
         subprocess.run(["scancel", *left], check=False)  # some may just have ended
         time.sleep(3)
@@ -99,6 +125,7 @@ def prefix() -> str:
 def stop_processes() -> None:
     """Ask this machine's leftover jobs to end, and end those that do not."""
     for demand in (signal.SIGTERM, signal.SIGKILL):
+        refuse_if_working()
         if left := holders(JOBS):
             print(f"waiting for the end of processes {', '.join(map(str, left))}", flush=True)
         _send(demand, left)

@@ -2,5 +2,6 @@
 # Evaluate the base model only:  scripts/run_baseline.sh [OPTIONS OF SNAKEMAKE, --cores all by default]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- --cores all
+export PATH="$PWD/.venv/bin:$PATH"
+case " $*" in *" --cores"* | *" -c"* | *" --jobs"* | *" -j"* | *" --profile"*) ;; *) set -- --cores all "$@" ;; esac
 exec snakemake baseline "$@"

@@ -10,6 +10,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p results/slurm
 prefix=$(sed -n 's/^slurm-jobname-prefix: *\([^ ]*\).*/\1/p' slurm/config.yaml)
-printf '#!/bin/sh\nexec python scripts/resume.py -- --profile slurm %s\n' "${*@Q}" |
+{
+    printf '#!/bin/sh\nPATH=%s/.venv/bin:$PATH\nexport PATH\n' "${PWD@Q}"
+    printf 'exec python scripts/resume.py -- --profile slurm %s\n' "${*@Q}"
+} |
     sbatch --job-name "$prefix-controller" --output results/slurm/controller-%j.log \
         --ntasks 1 --cpus-per-task 1 --mem 4000 --signal B:INT@120

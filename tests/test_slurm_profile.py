@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from checkout import ROOT, SMOKE, configure, copy_repository, run, snakemake
+from checkout import ROOT, SMOKE, copy_repository, run
 from fingerprint import imported_files
 from snakemake.api import SnakemakeApi
+from snakemake.resources import Resources
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
@@ -25,9 +26,12 @@ from snakemake.settings.types import (
 from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
+from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
+TEXT = (ROOT / "slurm/config.yaml").read_text()
+PROFILE = yaml.safe_load(TEXT)
 GENERIC = {"gpu", "mem_mb", "runtime", "disk_mb", "cores_of_study", "_cores", "_nodes", "tmpdir"}
+KINDS = ("h100", "a100")
 CLUSTER = runpy.run_path(str(ROOT / "scripts/check_cluster.py"))
 
 
@@ -144,19 +148,6 @@ def test_an_update_asks_for_its_gpus_at_every_attempt_and_for_more_memory_and_ti
 
 
 @pytest.mark.parametrize(
-    ("script", "played", "trained"), [("run_baseline.sh", 1, 0), ("train_rl.sh", 0, 2)]
-)
-def test_a_script_starts_a_part_of_the_study(
-    tmp_path: Path, script: str, played: int, trained: int
-) -> None:
-    folder = copy_repository(tmp_path)
-    done = run(folder, f"scripts/{script}", "--dry-run", "--configfile", SMOKE)
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
-    assert int(counts.get("evaluate", 0)) == played, done.stderr
-    assert int(counts.get("train_rl", 0)) == trained
-
-
-@pytest.mark.parametrize(
     ("config", "most", "programs"),
     [
         ("config/config.yaml", {}, {2, 3}),  # one more than threads
@@ -178,27 +169,35 @@ def test_programs_that_run_at_once_are_as_many_as_memory_holds(
 
 
 # One has the longest time, one the most memory, one the GPUs of nodes of neither.
-SITE = """\
+MANY = """\
 cpu|cpu*|up|4-00:00:00|20|64|100000|(null)
 large|large|up|2-00:00:00|4|64|400000|(null)
 old|old|up|7-00:00:00|8|8|500000|gpu:2
 gpu|gpu|up|1-00:00:00|4|64|300000|gpu:8
 """
+# A job without a GPU fills the nodes that have some better than those that have none.
+TWO = """\
+cpu|cpu*|up|14-00:00:00|40|128|1000000|(null)
+gpu|gpu|up|1-00:00:00|4|32|256000|gpu:8
+"""
 
 
-def test_whatever_attempt_it_is_a_job_fits_a_partition_for_such_jobs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("site", "largest"), [(MANY, "large"), (TWO, "cpu")])
+def test_whatever_attempt_it_is_a_job_fits_a_partition_for_such_jobs(
+    tmp_path: Path, site: str, largest: str
+) -> None:
     """As the plugin chooses it; one that fits none would go to the cluster's default partition."""
     profile = tmp_path / "config.yaml"
-    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](SITE), []))
-    caps = yaml.safe_load(profile.read_text())["resources"]
+    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](site), []))
+    proposed = yaml.safe_load(profile.read_text())
     chosen: dict[str, set[str | None]] = {}
-    for job in one_job_of_each_rule("config/qwen7b.yaml", caps):
+    for job in one_job_of_each_rule("config/qwen7b.yaml", proposed["resources"], proposed):
         for job.attempt in (1, 2, 3):
             best = get_best_partition(read_partition_file(profile), job, logging.getLogger())
             chosen.setdefault(job.rule.name, set()).add(best)
     for name in ("base_model", "generate_trajectories", "train_rl", "evaluate"):
         assert chosen.pop(name) == {"gpu"}, name
-    assert len(chosen) > 15 and chosen["evaluate_yardsticks"] == {"large"}
+    assert len(chosen) > 15 and chosen["evaluate_yardsticks"] == {largest}
     assert all(found <= {"cpu", "large"} for found in chosen.values()), chosen
 
 
@@ -207,22 +206,26 @@ def test_a_job_knows_the_most_that_it_was_sent_with() -> None:
     caps = {"cpu_mem_mb": 8000, "cpu_runtime": 25}
     counted = []
     for mode in (ExecMode.DEFAULT, ExecMode.REMOTE):
-        jobs = one_job_of_each_rule(SMOKE, caps if mode is ExecMode.DEFAULT else {}, mode)
+        jobs = one_job_of_each_rule(SMOKE, caps if mode is ExecMode.DEFAULT else {}, mode=mode)
         [job] = [job for job in jobs if job.rule.name == "generate_trajectories"]
         job.attempt = 3
         counted.append((job.resources.mem_mb, job.resources.runtime, job.params.workers))
     assert counted == [(8000, 25, 1)] * 2
 
 
-def test_an_update_on_several_nodes_asks_for_its_gpus_on_each(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("typed", "each"), [({}, "gpu:8"), ({"gpu_type": "h100"}, "gpu:h100:8")])
+def test_an_update_on_several_nodes_asks_for_its_gpus_on_each(
+    tmp_path: Path, typed: dict[str, str], each: str
+) -> None:
     """A sum of GPUs may be unequal, and is more than a partition's limit, which is of one node."""
     config, profile = tmp_path / "two.yaml", tmp_path / "config.yaml"
     text = (ROOT / "config/qwen7b.yaml").read_text()
     config.write_text(text.replace("\n  nodes: 1\n", "\n  nodes: 2\n"))
-    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](SITE), []))
+    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](MANY), []))
     caps = yaml.safe_load(profile.read_text())["resources"]
-    [job] = [job for job in one_job_of_each_rule(str(config), caps) if job.rule.name == "train_rl"]
-    assert set_gres_string(job) == " --gres=gpu:8"
+    jobs = one_job_of_each_rule(str(config), caps, {"default-resources": typed})
+    [job] = [job for job in jobs if job.rule.name == "train_rl"]
+    assert set_gres_string(job) == f" --gres={each}"
     assert get_best_partition(read_partition_file(profile), job, logging.getLogger()) == "gpu"
     facts = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account"), "x")
     sent = get_submit_command(job, facts | {"partition": "", "workdir": ""})
@@ -230,23 +233,79 @@ def test_an_update_on_several_nodes_asks_for_its_gpus_on_each(tmp_path: Path) ->
     assert " --gpus 16 " in job.shellcmd and "--gpus-per-node=8 " in job.shellcmd
 
 
-def test_the_type_of_gpus_on_several_nodes_is_part_of_what_is_asked_on_each(tmp_path: Path) -> None:
-    folder = copy_repository(tmp_path)
-    configure(folder, "update.nodes", 2)
-    options = ("--dry-run", "--set-resources", "train_rl:gpu_model=a100")
-    done = snakemake(folder, *options)
-    assert done.returncode == 1
-    assert "error: update.nodes: several nodes are asked for GPUs each" in done.stderr
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_jobs_with_a_gpu_ask_for_its_type_those_of_variants_too(gpus: int) -> None:
+    resources = yaml.safe_load((ROOT / "config/qwen7b.yaml").read_text())["resources"]
+    few = {
+        "seeds": [0],
+        "variants": {"greedy": {"ppo": {"learning_rate": 0.1}}},
+        "resources": {job: asked | {"gpu": gpus} for job, asked in resources.items()},
+    }
+    typed = {"default-resources": {"gpu_type": "a100"}}
+    jobs = one_job_of_each_rule("config/qwen7b.yaml", {}, typed, few)
+    asked = {job.rule.name: set_gres_string(job) for job in jobs}
+    assert {"train_rl", "greedy__train_rl", "greedy__evaluate"} <= set(asked)
+    players = {name for name in asked if re.search("(train_rl|evaluate)$", name)}
+    assert {asked[name] for name in players} == {" --gpus=a100:1" if gpus else ""}
+    assert asked["headline"] == asked["greedy__grade_evaluation"] == ""
+
+
+def test_a_job_goes_where_its_type_of_gpu_is(tmp_path: Path) -> None:
+    site = "".join(f"{kind}|{kind}|up|7-00:00:00|4|64|900000|gpu:{kind}:8\n" for kind in KINDS)
+    profile = tmp_path / "config.yaml"
+    profile.write_text(CLUSTER["proposal"](CLUSTER["read_partitions"](site), []))
+    partitions = read_partition_file(profile)
+    for kind in KINDS:
+        typed = {"default-resources": {"gpu_type": kind}}
+        jobs = one_job_of_each_rule("config/qwen7b.yaml", {}, typed)
+        (update,) = (job for job in jobs if job.rule.name == "train_rl")
+        assert get_best_partition(partitions, update, logging.getLogger()) == kind
+
+
+def test_the_plugin_takes_the_options_that_are_for_every_job() -> None:
+    """QOS and constraint among slurm_extra end a run with an error."""
+    profile = yaml.safe_load(re.sub(r"^  # (?=qos|constraint)", "  ", TEXT, flags=re.MULTILINE))
+    job = one_job_of_each_rule(SMOKE, {}, profile)[0]
+    validate_slurm_extra(job)
+    names = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
+    command = get_submit_command(job, dict.fromkeys(names, ""))
+    assert " -C 'skylake|icelake' --qos=long" in command and " --signal=URG@120" in command
+
+
+def test_no_group_asks_for_more_than_two_hours() -> None:
+    """The caps are those of one job; a group asks for the time of all, at every attempt."""
+    asked = {
+        job.rule.name: job
+        for config in ("config/config.yaml", "config/qwen7b.yaml")
+        for job in one_job_of_each_rule(config)
+    }
+    for group, together in PROFILE["group-components"].items():
+        members = [asked[name] for name, own in PROFILE["groups"].items() if own == group]
+        for job in members:
+            job.attempt = 1 + PROFILE["retries"]
+        chained = 1 if group == "analysis" else len(members)  # the others wait for one another
+        longest = max(job.resources.runtime for job in members)
+        assert together * chained * longest <= 120, group
 
 
 def one_job_of_each_rule(
-    config: str, caps: dict[str, int] | None = None, mode: ExecMode = ExecMode.DEFAULT
+    config: str,
+    caps: dict[str, int] | None = None,
+    profile: dict[str, Any] | None = None,
+    changes: dict[str, Any] | None = None,
+    mode: ExecMode = ExecMode.DEFAULT,
 ) -> list[Any]:
-    """Those of a study that are sent."""
+    """Those of a study that are sent, with a profile's resources for every job."""
+    defaults = (profile or {}).get("default-resources", {})
+    expressions = [f"{name}={value}" for name, value in defaults.items()]
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         workflow = api.workflow(
-            ResourceSettings(cores=1_000, resources=caps or {}),
-            ConfigSettings(configfiles=[ROOT / config]),
+            ResourceSettings(
+                cores=1_000,
+                resources=caps or {},
+                default_resources=Resources.parse(expressions, allow_expressions=True),
+            ),
+            ConfigSettings(configfiles=[ROOT / config], config=changes or {}),
             workflow_settings=WorkflowSettings(exec_mode=mode),
             snakefile=ROOT / "Snakefile",
         )

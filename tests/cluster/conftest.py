@@ -22,10 +22,12 @@ def report() -> str:
 
 @pytest.fixture(scope="session")
 def site_values(report: str) -> str:
-    """As printed for the profile, but one partition is left to jobs without GPU."""
+    """As printed for the profile, but one partition is without GPUs, the other for GPUs alone."""
     values = proposed(report)
-    assert "standard: {max_runtime: 120, max_mem_mb: 64000, max_threads: 8, max_gpu: 2}" in values
-    return values.replace("max_threads: 8, max_gpu: 2}", "max_threads: 8}", 1)
+    two = ", max_gpu: 2, available_gpu_models: [fake]}"
+    assert f"standard: {{max_runtime: 120, max_mem_mb: 64000, max_threads: 8{two}" in values
+    without, gpus = values.split(two, 1)
+    return f"{without}}}{gpus.replace(two, f', max_mpi_tasks: 0{two}', 1)}"
 
 
 @pytest.fixture(scope="session")

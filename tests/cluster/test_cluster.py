@@ -21,8 +21,9 @@ RESUME = [sys.executable, "scripts/resume.py", "--", "--profile", "slurm", *STUD
 
 def test_the_cluster_is_described(report: str) -> None:
     assert "partition standard" in report and "; default" in report
-    assert "slurmdbd; your accounts: research" in report
-    assert "300 s, enough" in report
+    assert "slurmdbd; your accounts, the default first: research" in report
+    assert "300 s, enough" in report and "preemption              OFF" in report
+    assert "# slurm_account: research, if not your default" in report
     assert "a node of partition standard:" in report
     assert "a node of partition accelerated:" in report
     assert report.count("locks between machines  yes") == 2
@@ -186,8 +187,7 @@ def test_a_job_costs_seconds_and_a_group_less(
 def test_the_profile_works_without_accounting(tmp_path: Path, site_values: str) -> None:
     """The last test: it takes SLURM's accounting away."""
     call(tmp_path, f"{ROOT}/tests/cluster/without_accounting.sh")
-    values = site_values.replace("slurm_account:", "# slurm_account:")
-    folder = clone(tmp_path / "clone", values)
+    folder = clone(tmp_path / "clone", site_values)
     call(folder, "snakemake", "--profile", "slurm", *SMALL, "gpu0.txt", "brief0.txt")
     assert (folder / "gpu0.txt").read_text().startswith("0 ")
     assert (folder / "brief0.txt").exists()

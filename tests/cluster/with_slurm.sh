@@ -5,12 +5,18 @@
 #
 # For root on Debian. All of it lives in namespaces of its own, above a folder in memory: packages that
 # are missing are installed there, daemons and jobs end with the command, and nothing is left behind.
-# Where that cannot be had it says why in one line, and exits with 77.
+# Where that cannot be had (no root, no Debian, no namespaces, no overlays) it says why in one line, and
+# exits with 77. Where it can, whatever goes wrong is a failure.
 set -euo pipefail
 
 refuse() {
     echo "no SLURM can be started here: $1" >&2
     exit 77
+}
+
+fail() {
+    echo "SLURM should start here: $1" >&2
+    exit 1
 }
 
 enter() {
@@ -41,7 +47,7 @@ install_slurm() {
     export DEBIAN_FRONTEND=noninteractive
     { apt-get update; apt-get install --yes --no-install-recommends \
         slurmctld slurmd slurm-client slurmdbd mariadb-server munge iproute2; } \
-        >"$STATE/apt.log" 2>&1 || refuse "apt-get could not install it: $(tail -n 1 "$STATE/apt.log")"
+        >"$STATE/apt.log" 2>&1 || fail "apt-get could not install it: $(tail -n 1 "$STATE/apt.log")"
     mkdir -m 1777 "$STATE/tmp"
     unshare --net --uts "$0" --start "$@"
 }
@@ -143,8 +149,8 @@ case "${1:-}" in
 --start)
     shift
     start_slurm & # by itself, where its first error ends it
-    wait $! || { cat "$STATE/start.log"; refuse "its daemons do not start: $(tail -n 1 "$STATE/start.log")"; }
-    TMPDIR="$STATE/tmp" "$@"
+    wait $! || { cat "$STATE/start.log"; fail "its daemons do not start: $(tail -n 1 "$STATE/start.log")"; }
+    SLURM_OF_TESTS=1 TMPDIR="$STATE/tmp" "$@"
     ;;
 *) enter "$@" ;;
 esac

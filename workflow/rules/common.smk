@@ -25,16 +25,10 @@ if "start" not in config:
     if problem := find_problem(config, workflow.overwrite_configfiles):
         sys.exit(f"error: {problem}")
 DEPLOYMENT = workflow.deployment_settings.deployment_method
-OVERWRITTEN = workflow.resource_settings.overwrite_resources
 if DEPLOYMENT >= {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}:
     sys.exit("error: --sdm conda apptainer: the containers have no conda: give one of the two")
 if DeploymentMethod.APPTAINER in DEPLOYMENT and config["update"]["nodes"] > 1:
     sys.exit("error: update.nodes: --sdm apptainer has no srun to start several nodes with: set 1")
-if config["update"]["nodes"] > 1 and "gpu_model" in OVERWRITTEN.get("train_rl", {}):
-    sys.exit(
-        "error: update.nodes: several nodes are asked for GPUs each, which leaves gpu_model out: "
-        "give train_rl in the profile a gres with type and number, like gpu:a100:8, in its place"
-    )
 
 STUDY = f"results/{config['study']}"
 # Whose base model runs start from, and whose first episodes: another study's for some variants.
@@ -163,7 +157,17 @@ def asked(job):
     wanted = config["resources"][job]
     most_of = "gpu" if wanted["gpu"] else "cpu"
     grown = growing(most_of, mem_mb=wanted["mem_mb"], runtime=wanted["runtime"])
-    return {"gpu": wanted["gpu"], "disk_mb": wanted["disk_mb"], **grown}
+    placed = place_of_gpus() if wanted["gpu"] else {}
+    return {"gpu": wanted["gpu"], "disk_mb": wanted["disk_mb"], **grown, **placed}
+
+
+def place_of_gpus():
+    """What a cluster's profile says of every job, but means for those with a GPU."""
+    profile = workflow.resource_settings._parsed_default_resources
+    placed = {"mpi_tasks": 0} if "mpi_tasks" in profile else {}
+    if "gpu_type" in profile:
+        placed["gpu_model"] = str(profile["gpu_type"].raw).strip("'\"")
+    return placed
 
 
 def programs_at_once(wildcards, threads, resources):
@@ -184,8 +188,11 @@ def asked_for_update():
     nodes, wanted = config["update"]["nodes"], asked("update")
     if nodes == 1:
         return wanted
-    gpus = {"gpu": 0, "gres": f"gpu:{wanted['gpu']}"} if wanted["gpu"] else {}
-    return {**wanted, **gpus, "nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+    several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+    if not wanted["gpu"]:
+        return {**wanted, **several}
+    each = ":".join(filter(None, ("gpu", wanted.pop("gpu_model", ""), str(wanted["gpu"]))))
+    return {**wanted, **several, "gpu": 0, "gres": each}
 
 
 def gpus_of_update():
