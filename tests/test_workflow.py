@@ -397,6 +397,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         edit("agent/core/environment.py", "best_position: float = 0.0", "best_position: float = 0"),
         PLAYING | NOTING | {"collect_scores"},
     ),
+    "sandbox code": (  # of its fork server, which is started by a text
+        edit("agent/sandbox/zygote.py", "listener.listen(128)", "listener.listen(64)"),
+        PLAYING | NOTING,
+    ),
     "prompts": (
         edit("agent/core/prompts/compact.yaml", "no submission", "nothing"),
         PLAYING | NOTING,
