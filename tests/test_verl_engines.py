@@ -66,6 +66,28 @@ def test_it_learns_in_float32_what_the_cpus_engine_does(
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
+def test_without_padding_it_learns_the_same(
+    lora: LoRASettings | None, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with flash-attention, for which the episodes of a forward pass are one row."""
+    workers, batch = load_verl().verl_workers, random_batch(10, seed=1, temperature=0.8)
+    rest = (ACTOR_ALONE, 1, 0, dataclasses.replace(DYNAMIC, lora=lora))
+    expected = ppo_update(batch, reference, None, tmp_path / "cpu", *rest)
+    described = workers._model_config
+
+    def packed(*args: Any) -> Any:
+        config = described(*args)
+        object.__setattr__(config, "use_remove_padding", True)  # it is frozen
+        return config
+
+    monkeypatch.setattr(workers, "_model_config", packed)
+    with gpu_engine():
+        found = ppo_update(batch, reference, None, tmp_path / "gpu", *rest)
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True)
+    assert difference(reference, tmp_path / "cpu", tmp_path / "gpu") < 1e-4
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
 def test_bf16_is_as_close_to_float32_as_that_of_the_cpus_engine(
     lora: LoRASettings | None, reference: Path, tmp_path: Path
 ) -> None:
