@@ -38,8 +38,12 @@ def diff(*folders: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_equal_results_have_not_moved_whatever_their_notes_say(tmp_path):
-    one = write(tmp_path / "one", ROWS)
-    two = write(tmp_path / "two", ROWS.assign(note="other words"))
+    lost = {"note": "other words", "missing_runs": "run 3"}
+    one_lost = {"missing_runs_base": "run 3", "missing_runs_trained": ""}
+    one = write(
+        tmp_path / "one", ROWS.assign(missing_runs=""), PLAYED.assign(**dict.fromkeys(one_lost, ""))
+    )
+    two = write(tmp_path / "two", ROWS.assign(**lost), PLAYED.assign(**one_lost))
     assert compare_studies(one, two).empty
     done = diff(one, two)
     assert (done.returncode, done.stdout) == (0, "nothing moved\n")

@@ -24,6 +24,7 @@ from made_paper import (
 )
 from synthetic_study import synthetic_scores
 
+from agent.evaluation.benchmark_table import benchmark_latex
 from agent.evaluation.comparison import compare_competitions
 from agent.evaluation.paper import Study, macro, macros, paper_texts, written
 from agent.evaluation.tables import competitions_latex, results_latex
@@ -300,7 +301,11 @@ def test_tables_with_much_to_remark_stay_on_the_page(tmp_path: Path) -> None:
         note = (tmp_path / f"{name}.tex").read_text().split("raggedright ")[1]
         assert "Missing: run 7 of base and trained." in note
         assert note.count("run 7") == note.count("only 3 runs") == 1
+    published = [{"policy": "o3-mini", "source": "quoted", "Overall_aup": 0.739}]
+    measured = {"policy": "base", "source": "measured", "Overall_aup": 0.5}
+    (tmp_path / "benchmark.tex").write_text(benchmark_latex(pd.DataFrame([measured, *published])))
     assert "the same in every resample" in (tmp_path / "competitions.tex").read_text()
     assert "Begun and missing in all numbers: run 7." in (tmp_path / "methods.tex").read_text()
     beyond = re.findall(r"Overfull \\hbox \(([\d.]+)pt", compiled(tmp_path))
     assert max(map(float, beyond), default=0.0) < 5.0
+    assert r"\newlabel{tab:benchmark}" in (tmp_path / "paper.aux").read_text()

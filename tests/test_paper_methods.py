@@ -1,12 +1,14 @@
 """The methods a paper states: what a configuration does, all of it and nothing else."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from made_paper import configured, first_page, shipped, synthetic_study, told
 
 from agent.evaluation.paper import Study, paper_texts
+from agent.evaluation.tables import results_latex
 
 # What methods may say of a study, each by words that nothing else in them has.
 TOPICS = {
@@ -207,6 +209,39 @@ def test_programs_are_called_confined_only_where_all_of_them_were(
     answer = "Yes" if is_confined else "No"
     assert rf"\textbf{{Safeguards.}} \{answer}{{}}" in texts["checklist.tex"]
     assert ("Programs ran confined" in first_page(used).astext()) == is_confined
+
+
+API_MODELS = [
+    {"name": "gpt_4o", "model": "gpt-4o_2024", "agent": "ours"},
+    {"name": "tree", "model": "some-model", "agent": "aide"},
+]
+
+
+def test_every_policy_of_the_table_is_defined(study: Study) -> None:
+    config = dict(study.config)
+    config["evaluation"] = config["evaluation"] | {"api_models": API_MODELS}
+    text = " ".join(methods(study, config).split())
+    rows = results_latex(study.results).splitlines()[4:-2]
+    assert len(rows) == 7
+    for row in rows:
+        policy = row.partition(" &")[0].replace("best of 2", r"best of \resBestOfNAttempts{}")
+        assert policy in ("Base", "Trained") or rf"\emph{{{policy}}}" in text
+    assert r"over the \resNTrainCompetitions{} training competitions" in text
+    assert r"\emph{Gpt 4o} is the model \texttt{gpt-4o\_2024} behind an API, which plays" in text
+    assert (
+        r"\texttt{some-model} behind an API, which plays the same competitions as MLE-Dojo's"
+        in text
+    )
+    assert r"\resNComparisons{} in all" in text
+    assert study.headline["n_comparisons"] == len(study.results) - 1
+
+
+def test_a_study_without_a_reference_pool_has_no_fixed_programs(study: Study) -> None:
+    pool = ["best_fixed_program", "fixed_portfolio", "random_program"]
+    results = study.results[~study.results["policy"].isin(pool)]
+    text = methods(replace(study, results=results), dict(study.config))
+    assert "fixed program" not in text and "portfolio" not in text
+    assert r"\emph{Random" not in text and "sample file" in text
 
 
 @pytest.mark.parametrize(

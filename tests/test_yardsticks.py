@@ -1,6 +1,7 @@
 """Yardsticks against the definitions they shorten."""
 
 import itertools
+import runpy
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,21 @@ def test_the_best_of_n_by_hand():
     base = attempts([0.2, 0.4, 0.9, 0.0], [0.5, 0.3, 0.1, 0.9])
     assert best_of_n(base, 2)[0] == pytest.approx((3 * 0.0 + 2 * 0.2 + 1 * 0.4) / 6, abs=1e-15)
     assert best_of_n(base, 1)[0] == pytest.approx(base["first_score"].mean(), abs=1e-15)
+
+
+def test_attempts_of_all_runs_of_the_base_are_put_together(tmp_path):
+    script = runpy.run_path(str(ROOT / "scripts/evaluate_yardsticks.py"))
+    runs = [
+        attempts([0.1, 0.3], [0.2, 0.9]).assign(competition=["wine", "iris"]),
+        attempts([0.8, 0.5, 0.7], [0.5, 0.1, 0.1]).assign(competition=["wine", "iris", "iris"]),
+    ]
+    paths = [tmp_path / f"run{number}.csv" for number in range(len(runs))]
+    for path, run in zip(paths, runs, strict=True):
+        run.to_csv(path, index=False)
+    rows = script["_best_of_base"](paths, ["wine", "iris"], 3).set_index("competition")
+    assert rows["executions"].to_dict() == {"wine": 2, "iris": 3}
+    assert rows["score"].to_dict() == pytest.approx({"wine": 0.8, "iris": 0.3})
+    assert set(rows["policy"]) == {"base_best_of_n"} and set(rows["episode"]) == {0}
 
 
 def test_more_attempts_than_there_are_find_what_feedback_likes_best():

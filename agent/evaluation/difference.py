@@ -1,7 +1,8 @@
 """What moved between two versions of a study's results: the same rows, other numbers.
 
 A row is known by its words (measure, group, policy, ... or competition), the rest are its numbers;
-a note and the family of a test are neither. Nothing here depends on which columns a table has.
+notes, missing runs and the family of a test are neither. Nothing here depends on which columns a
+table has.
 """
 
 import re
@@ -22,7 +23,7 @@ TABLES = (
     "tables/benchmark.csv",
 )
 MOVED_COLUMNS = ["table", "row", "column", "before", "after", "change"]
-NOTES = ("note", "family")
+NOTES = ("note", "family", "missing_runs", "missing_runs_base", "missing_runs_trained")
 HOW_SURE = re.compile(r"(.*_)?(low|high|p_value|p_adjusted)")
 BOOKKEEPING = re.compile(r"n_.*|standard_error|degrees_of_freedom")
 

@@ -41,6 +41,7 @@ def paper_texts(study: Study) -> dict[str, str]:
     facts = {
         "config": study.config,
         "n": study.headline,
+        "policies": set(study.results["policy"]),
         "groups": {"validation": None} | groups_of(study.competitions),
         "figures": {name: caption_macro(name) for name in study.captions},
         "gpus": max(job["gpu"] for job in study.config["resources"].values()),

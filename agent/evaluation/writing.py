@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agent.evaluation.captions import count, runs_of
-from agent.evaluation.tables import escape
+from agent.evaluation.tables import escape, policy_label
 
 TEMPLATES = Path(__file__).with_name("templates")
 NO_INTERVAL = "[no interval]"
@@ -42,6 +42,7 @@ def fill(template: str, **facts: Any) -> str:
     )
     environment.filters |= {
         "tex": escape,
+        "policy": policy_label,
         "plain": lambda number: f"{number:.10g}",
         "score": lambda number: f"{number:.2f}",
         "signed": lambda number: f"{number:+.2f}",

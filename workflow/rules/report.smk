@@ -61,7 +61,8 @@ rule build_paper_kit:
         figures=[drawn.pdf for drawn in FIGURES],
         captions=[drawn.caption for drawn in FIGURES],
         tables=[rules.tabulate_results.output.tex, rules.tabulate_results.output.competitions]
-        + ([f"{STUDY}/tables/variants.tex"] if config["variants"] else []),
+        + ([f"{STUDY}/tables/variants.tex"] if config["variants"] else [])
+        + ([rules.tabulate_benchmark.output.tex] if BENCHMARK else []),
         image=image_needed("analysis"),
     output:
         kit=report(
