@@ -224,6 +224,22 @@ def test_training_scores_stand_at_the_policy_that_played_and_say_what_they_count
         assert any(words in text.get_text() for text in axes.findobj(Text))
 
 
+def test_the_script_draws_the_learning_curve_of_a_study_that_plays_with_older_policies(
+    study: Path, tmp_path: Path
+) -> None:
+    paths = {kind: tmp_path / f"curve.{kind}" for kind in ("pdf", "svg", "png", "caption")}
+    metrics = sorted(study.rglob("metrics.json"))
+    command = [sys.executable, "scripts/plot_learning_curves.py", "--scores", study / "scores.csv"]
+    command += ["--training-metrics", *metrics, "--resamples", RESAMPLES, "--seed", 0]
+    command += [part for kind, path in paths.items() for part in (f"--{kind}", path)]
+    command += ["--staleness", 1, "--told", "halves", "--scoring", "upstream"]
+    subprocess.run(list(map(str, command)), check=True, cwd=ROOT)
+    seen = seen_by(read_training_metrics(metrics, ("mean_best_position",)), 1)
+    drawn = (read_scores(study / "scores.csv"), seen, RESAMPLES, 0, "halves", "upstream")
+    expected = save(lambda _: learning_curves(*drawn), "curve", tmp_path / "expected")
+    assert paths["svg"].read_bytes() == expected["svg"]
+
+
 def test_mean_of_runs_has_an_interval_that_holds_it() -> None:
     runs = {0: [0.2, 0.0, 0.5], 1: [0.3, 0.2, 0.5], 2: [0.4, 0.9, 0.5]}
     curve = mean_of_runs(pd.DataFrame(runs, index=pd.Index([1, 2, 3])), RESAMPLES, seed=0)
