@@ -21,7 +21,8 @@ BUILD = {
     "--bind": 1,
     "--mksquashfs-args": 1,
 }  # options, and how many values they take
-EXEC = {"--home": 1, "--bind": 1, "--pwd": 1, "--nv": 0, "--quiet": 0, "--silent": 0}
+FLAGS = ("--nv", "--quiet", "--silent", "--unsquash")  # an image is unpacked as it is
+EXEC = {"--home": 1, "--bind": 1, "--pwd": 1, **dict.fromkeys(FLAGS, 0)}
 
 
 def main(arguments: list[str]) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,11 @@ def _unpack(episode: bytes) -> bytes:
     return zlib.decompress(base64.b64decode(episode))
 
 
-def attack(folder: Path, every: int, *launch: str, **user: Any) -> str:
+def attack(folder: Path, every: int, *launch: str, options: Sequence[str] = (), **user: Any) -> str:
     """Attacks and legitimate programs in a container, at each tier that is to be had there."""
     command = f"PYTHONPATH=$PWD:$PWD/tests python -m attacks --no-control --every {every}"
-    enter = ["apptainer", "exec", "--home", str(folder), image_file("rollouts"), "bash", "-c"]
-    done = run(folder, *launch, *enter, command, **user)
+    enter = ["apptainer", "exec", *options, "--home", str(folder), image_file("rollouts")]
+    done = run(folder, *launch, *enter, "bash", "-c", command, **user)
     print(*(line for line in done.stdout.splitlines() if not line.startswith("sandbox:")), sep="\n")
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
@@ -71,4 +72,9 @@ def attack(folder: Path, every: int, *launch: str, **user: Any) -> str:
 
 
 def attack_as_ordinary_user(folder: Path, every: int, *launch: str) -> str:
-    return attack(folder, every, *launch, user=ORDINARY, group=ORDINARY, extra_groups=[])
+    """The same; where FUSE is root's alone, the image is unpacked and not mounted."""
+    fuse = Path("/dev/fuse")
+    mounts = fuse.exists() and fuse.stat().st_mode & 0o006 == 0o006
+    options = () if mounts else ("--unsquash",)
+    user = {"user": ORDINARY, "group": ORDINARY, "extra_groups": []}
+    return attack(folder, every, *launch, options=options, **user)
