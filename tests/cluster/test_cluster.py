@@ -21,9 +21,9 @@ RESUME = [sys.executable, "scripts/resume.py", "--", "--profile", "slurm", *STUD
 
 def test_the_cluster_is_described(report: str) -> None:
     assert "partition standard" in report and "; default" in report
-    assert "slurmdbd; your accounts, the default first: research" in report
+    assert "slurmdbd; your accounts, the default first: root, research" in report
     assert "300 s, enough" in report and "preemption              OFF" in report
-    assert "# slurm_account: research, if not your default" in report
+    assert "# slurm_account: root or research, if not your default" in report
     assert "a node of partition standard:" in report
     assert "a node of partition accelerated:" in report
     assert report.count("locks between machines  yes") == 2
