@@ -79,7 +79,7 @@ cluster-check: install
 	@$(ENVIRONMENT) $(BIN)/python scripts/check_cluster.py
 
 test-cluster: install
-	$(OFFLINE) tests/cluster/with_slurm.sh timeout --verbose 15m $(BIN)/pytest -vv --exitfirst tests/cluster \
+	$(OFFLINE) tests/cluster/with_slurm.sh timeout --verbose 20m $(BIN)/pytest -vv --exitfirst tests/cluster \
 		$(if $(OPTIONAL),|| [ $$? = 77 ])
 
 # Its dependencies do not go with ours. It would fetch the two contexts whenever it is used; the profiles it has.

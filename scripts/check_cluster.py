@@ -3,29 +3,21 @@
 import fcntl
 import getpass
 import math
-import os
-import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import tyro
 
 from agent.core.commands import output_of
 from agent.core.errors import one_line_errors
 from agent.core.settings import read_config
-from agent.sandbox.runner import ProgramLimits, WarmRunner
 
 # Sets of nodes that are alike: partition, a * after the default, state, longest time, ... Without
 # --exact unlike ones would share a line, with the smallest's numbers; a terabyte is no 1M.
@@ -33,10 +25,7 @@ SINFO = ["sinfo", "--exact", "--noconvert", "--noheader", "--format=%R|%P|%a|%l|
 REMEMBERED_SECONDS = 200  # that squeue must know ended jobs: Snakemake may look every 180 only
 PROBED_SECONDS = 60  # that a node is waited for
 PROFILE = "slurm/config.yaml"
-CONNECTED_SECONDS = 5  # that a host is waited for
-HOSTS = ("www.kaggle.com", "huggingface.co")  # of competitions, and of models and DSBench's archive
 LOCK = Path(".snakemake/check.lock")
-SCRATCH = ("TMPDIR", "SCRATCH", "LOCAL_SCRATCH", "SLURM_TMPDIR", "/tmp", "/scratch", "/local")
 
 
 @dataclass(frozen=True)
@@ -51,15 +40,8 @@ class Partition:
     types: tuple[str, ...]
 
 
-def main(node: bool = False) -> None:
-    """Look at the cluster from a login node, and at a node of each partition through short jobs.
-
-    Args:
-        node: look at this machine only, as these jobs do.
-    """
-    if node:
-        report(node_facts())
-        return
+def main() -> None:
+    """Look at the cluster from a login node, and at a node of each partition through short jobs."""
     if not shutil.which("sinfo"):
         raise RuntimeError("no SLURM here (no sinfo): run this on a login node of the cluster")
     settings = read_settings(output_of(["scontrol", "show", "config"]))
@@ -241,7 +223,8 @@ def probe_nodes(profile: Mapping[str, Any], partitions: list[Partition]) -> None
 
 
 def _look(command: list[str]) -> subprocess.CompletedProcess[str]:
-    look = [*command, sys.executable, __file__, "--node"]
+    look = [*command, sys.executable, str(Path(__file__).with_name("check_node.py"))]
+    look += ["--lock", str(LOCK)]
     return subprocess.run(look, capture_output=True, text=True, check=False)
 
 
@@ -256,61 +239,6 @@ def probes(profile: Mapping[str, Any], partitions: list[Partition]) -> dict[str,
             a_gpu = ["--gres=gpu:1"] if part.gpus else []
             found[part.name] = [*common, f"--partition={part.name}", *a_gpu]
     return found
-
-
-def node_facts() -> Iterator[tuple[str, str]]:
-    yield "name", f"{platform.node()}, Linux {platform.release()}"
-    yield "sandbox", sandbox_tier()
-    yield "Apptainer", first_line(["apptainer", "--version"], ["singularity", "--version"])
-    yield "GPUs", first_line(["nvidia-smi", "--list-gpus"])
-    for place in dict.fromkeys(os.environ.get(name, name) for name in SCRATCH):
-        if Path(place).is_dir() and os.access(place, os.W_OK):
-            yield "scratch", f"{place}, {shutil.disk_usage(place).free // 10**9} GB free"
-    yield "locks between machines", seen_lock()
-    yield "internet", ", ".join(f"{host} {reached(host)}" for host in HOSTS)
-
-
-def sandbox_tier() -> str:
-    """The confinement that programs of a model get here, or why there is none."""
-    small = ProgramLimits(10.0, 10.0, 1024, 16, 1, 1, 16, 1)
-    try:
-        with WarmRunner(small, ()) as runner, redirect_stdout(StringIO()):
-            return runner.confinement
-    except RuntimeError as refused:
-        return f"none: {refused}"
-
-
-def first_line(*commands: list[str]) -> str:
-    for command in commands:
-        if shutil.which(command[0]):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            return (done.stdout + done.stderr).strip().partition("\n")[0] or "none"
-    return "none"
-
-
-def reached(host: str) -> str:
-    """Whether a node can fetch from a host; a proxy answers for what is behind it."""
-    proxy = urlsplit(getproxies().get("https", ""))
-    place = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, 443)
-    try:
-        socket.create_connection(place, timeout=CONNECTED_SECONDS).close()
-    except OSError:
-        return "no"
-    return "through the proxy" if proxy.hostname else "yes"
-
-
-def seen_lock() -> str:
-    """Whether the lock that the asking machine holds is known here."""
-    if not LOCK.exists():
-        return "not tried"
-    with LOCK.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "yes"
-        except OSError as refused:
-            return f"no ({refused})"
-    return "no"
 
 
 if __name__ == "__main__":

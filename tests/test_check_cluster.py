@@ -10,7 +10,9 @@ import yaml
 from checkout import ROOT, copy_repository, run
 
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
-CLUSTER = runpy.run_path(str(ROOT / "scripts/check_cluster.py"))
+CLUSTER, NODE = (
+    runpy.run_path(str(ROOT / f"scripts/check_{what}.py")) for what in ("cluster", "node")
+)
 # What sinfo prints for a cluster with two kinds of node in one partition: a line for each of them.
 SINFO = """\
 debug|debug|up|30:00|2|32|64000|(null)
@@ -162,9 +164,9 @@ def test_a_cluster_that_ends_preempted_jobs_is_reported() -> None:
 def test_a_host_is_reached_itself_or_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    assert CLUSTER["reached"]("no-such-host.invalid") == "no"
+    assert NODE["reached"]("no-such-host.invalid") == "no"
     with socket.create_server(("127.0.0.1", 0)) as server:
         proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("https_proxy", proxy)
-        assert CLUSTER["reached"]("no-such-host.invalid") == "through the proxy"
-    assert CLUSTER["reached"]("no-such-host.invalid") == "no"
+        assert NODE["reached"]("no-such-host.invalid") == "through the proxy"
+    assert NODE["reached"]("no-such-host.invalid") == "no"
