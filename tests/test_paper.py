@@ -240,7 +240,7 @@ def test_the_table_of_variants_is_in_the_paper_of_a_study_that_has_some(
 ) -> None:
     text = paper_texts(configured(study, shipped(path, variant)))["paper.tex"]
     has_some = path == "config/ablations.yaml"
-    assert (r"\input{variants}" in text) == has_some == (r"\ref{tab:variants}" in text)
+    assert (r"\fitted{variants}" in text) == has_some == (r"\ref{tab:variants}" in text)
 
 
 def write_kit(study: Study, folder: Path, scores: pd.DataFrame, planned: tuple[int, ...]) -> None:
