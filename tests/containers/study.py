@@ -26,10 +26,13 @@ def run_workflow(folder: Path, *options: str) -> None:
 
 
 def compare(folder: Path, outside: Path, logs: list[Path]) -> str:
-    """A study in containers has the results of the one without; each of its jobs was in one."""
+    """A study in containers has the results of the one without; each of its jobs was in one.
+
+    Snakemake's own log tells of jobs on its machine, `logs` of those that it sent.
+    """
     log = max((folder / ".snakemake/log").glob("*.log"))  # their names begin with the date
     finished = len(re.findall(r"^Finished jobid", log.read_text(), re.M)) - 1  # less rule all
-    entered = [family for text in logs or [log] for family in ENTERED.findall(text.read_text())]
+    entered = [family for text in [log, *logs] for family in ENTERED.findall(text.read_text())]
     assert len(entered) == finished, f"{folder}: {len(entered)} of {finished} jobs in containers"
     assert set(entered) == set(FAMILIES), f"{folder}: images of {set(entered)} only"
     compared = reproducible_files(outside)
