@@ -367,3 +367,38 @@ def test_the_fork_server_dies_when_its_owner_is_killed():
     owner.wait()
     alive = [zygote, *children]
     assert wait_until(lambda: not any(exists(pid) for pid in alive))
+
+
+# Each orphan's end is told to who watches; four children hold more than a program may together.
+WAKING = """
+import os
+import time
+
+if os.fork() == 0:
+    while True:
+        if os.fork() == 0:
+            if os.fork() == 0:
+                time.sleep(0.01)
+            os._exit(0)
+        os.wait()
+        time.sleep(0.01)
+filled, tell = os.pipe()
+for _ in range(4):
+    if os.fork() == 0:
+        block = bytearray(300 << 20)
+        block[::4096] = b"x" * (len(block) // 4096)
+        os.write(tell, b"x")
+        time.sleep(60)
+for _ in range(4):
+    os.read(filled, 1)
+time.sleep(2)
+print("never told")
+"""
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_orphans_that_keep_ending_hide_no_limit(public: Path, tier: str) -> None:
+    with of_tier(tier, limits(seconds=20.0, memory_mb=1024), []) as warm:
+        ended = warm.run(WAKING, public)
+    told = "the program and its processes exceeded the limit of memory_mb"
+    assert outcome(ended) == ("crashed", "ResourceLimit", told)

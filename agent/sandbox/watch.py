@@ -119,19 +119,22 @@ def wait_for(child: int, tree: ProcessTree, limits: TreeLimits, scratch: str) ->
 
     SIGCHLD must be blocked since before the fork, so that a child that ends at once is not missed.
     """
-    started = time.monotonic()
+    end = time.monotonic() + limits.seconds
+    look = time.monotonic() + _INTERVAL
     spent_before = _spent()
     while True:
         status = _reap(child)
         if status is not None:
             return status
-        left = limits.seconds - (time.monotonic() - started)
-        if left <= 0:
+        now = time.monotonic()
+        if now >= end:
             return "seconds"
-        if signal.sigtimedwait({signal.SIGCHLD}, min(left, _INTERVAL)) is None:
+        if now >= look:  # also while orphans of the tree keep ending, and wake us each time
             exceeded = _exceeded(tree, limits, scratch, spent_before)
             if exceeded:
                 return exceeded
+            look = time.monotonic() + _INTERVAL
+        signal.sigtimedwait({signal.SIGCHLD}, max(0.0, min(end, look) - now))
 
 
 def _exceeded(

@@ -26,6 +26,7 @@ RESOURCES = (
             except OSError:
                 break
             started += 1
+        time.sleep(0.5)
         if started >= 150:
             print("PWNED")
         """,
