@@ -60,9 +60,10 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     stopwatch = Stopwatch("train_rl", str(arguments.output_dir))
     config = read_config(arguments.config)
-    base_model = model_folder(arguments.base_model or _base_model_of_study(config))
+    named = arguments.base_model or _base_model_of_study(config)
     nodes = section(config, "update", UpdateSettings).nodes
     check_gpus("update", arguments.gpus // nodes)
+    base_model = model_folder(named)
     trajectories = read_shards(arguments.trajectories_dir, arguments.num_shards)
     check_models(trajectories, base_model, arguments.previous, arguments.player)
     metrics = _train(trajectories, config, base_model, arguments, stopwatch)
