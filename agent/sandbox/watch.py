@@ -126,15 +126,14 @@ def wait_for(child: int, tree: ProcessTree, limits: TreeLimits, scratch: str) ->
         status = _reap(child)
         if status is not None:
             return status
-        now = time.monotonic()
-        if now >= end:
+        if time.monotonic() >= end:
             return "seconds"
-        if now >= look:  # also while orphans of the tree keep ending, and wake us each time
+        if time.monotonic() >= look:  # also while orphans of the tree keep ending, and wake us each time
             exceeded = _exceeded(tree, limits, scratch, spent_before)
             if exceeded:
                 return exceeded
             look = time.monotonic() + _INTERVAL
-        signal.sigtimedwait({signal.SIGCHLD}, max(0.0, min(end, look) - now))
+        signal.sigtimedwait({signal.SIGCHLD}, max(0.0, min(end, look) - time.monotonic()))
 
 
 def _exceeded(
