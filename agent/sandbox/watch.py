@@ -128,7 +128,7 @@ def wait_for(child: int, tree: ProcessTree, limits: TreeLimits, scratch: str) ->
             return status
         if time.monotonic() >= end:
             return "seconds"
-        if time.monotonic() >= look:  # also while orphans of the tree keep ending, and wake us each time
+        if time.monotonic() >= look:  # however often its orphans end and wake us
             exceeded = _exceeded(tree, limits, scratch, spent_before)
             if exceeded:
                 return exceeded
