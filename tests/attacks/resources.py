@@ -1,5 +1,6 @@
 """Taking more processor, memory, disk or descriptors than a program is given. All are bounded.
 
+What is counted from outside must end a program before it has had half a second of it.
 The sizes fit limits of 4 seconds, 2048 MB of memory and files of 16 MB.
 """
 
@@ -49,6 +50,7 @@ RESOURCES = (
             except RuntimeError:
                 break
             started += 1
+        time.sleep(0.5)
         if started >= 800:
             print("PWNED")
         """,
@@ -96,10 +98,12 @@ RESOURCES = (
         "printed",
         """
         import os
+        import time
 
         for i in range(140):
             with open(os.memfd_create(f"{i}"), "wb", closefd=False) as file:
                 file.write(bytes(16 << 20))
+        time.sleep(0.5)
         print("PWNED")
         """,
     ),
