@@ -70,6 +70,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny policy and reference for verl."""
+    from verl_toys import write_tiny_model  # only tests that update a model pay for the import
+
+    return write_tiny_model(tmp_path_factory.mktemp("reference"))
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     from browsing import start_chromium  # only tests that need a web browser pay for the import

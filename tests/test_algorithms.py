@@ -21,7 +21,6 @@ from verl_toys import (
     random_batch,
     run_toys,
     weights,
-    write_tiny_model,
 )
 
 from agent.core.records import PPOSettings, UpdateBatch
@@ -30,11 +29,6 @@ from agent.wrappers.verl_wrapper import PLAIN, load_verl, ppo_update
 CRITIC_FREE = ("grpo", "rloo", "reinforce_plus_plus")
 OF_CRITICS = ("mean_value", "explained_variance", "value_loss", "critic_gradient_norm")
 OF_ACTORS = ("policy_loss", "approx_kl", "clip_fraction", "gradient_norm")
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("reference"))
 
 
 def chosen(advantage: Any, **changes: Any) -> PPOSettings:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from test_algorithms import OF_ACTORS, OF_CRITICS
 from transformers import AutoModelForCausalLM
-from verl_toys import LORA, TORCHRUN, run_script, write_tiny_model
+from verl_toys import LORA, TORCHRUN, run_script
 
 from agent.training.rejection_sampling import _NOT_MEASURED
 
@@ -42,11 +42,6 @@ def test_few_rows_hold_all_pairs_of_options() -> None:
     met = {pair for row in ROWS for pair in pairs(row)}
     assert met == set(all_pairs(OPTIONS, makes_sense))
     assert len(ROWS) < 20
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="module")

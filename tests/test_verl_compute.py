@@ -18,7 +18,6 @@ from verl_toys import (
     random_batch,
     run_toys,
     weights,
-    write_tiny_model,
 )
 
 from agent.core.records import RolloutCorrection, UpdateSettings
@@ -34,11 +33,6 @@ ALL = UpdateSettings(
     rollout_correction=RolloutCorrection("sequence", 2.0),
 )
 Run = tuple[Path, dict[str, float]]
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="module")

@@ -29,11 +29,6 @@ DYNAMIC = UpdateSettings(gradient_checkpointing=True, tokens_per_process=80)
 Metrics = dict[str, float]
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("reference"))
-
-
 def on_both(
     reference: Path, folder: Path, compute: UpdateSettings, updates: int = 2
 ) -> tuple[Metrics, Metrics]:

@@ -19,7 +19,6 @@ from verl_toys import (
     random_batch,
     run_toys,
     weights,
-    write_tiny_model,
 )
 
 from agent.core.records import LoRASettings, PPOSettings
@@ -27,11 +26,6 @@ from agent.wrappers.verl_wrapper import PLAIN, ppo_update
 
 WITH_LORA = dataclasses.replace(PLAIN, lora=LORA)
 Run = tuple[Path, dict[str, float]]
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,9 @@ import pytest
 import torch
 from ppo_oracle import SEED, Oracle, episodes_of, largest_difference, minibatches
 from transformers import AutoModelForCausalLM
-from verl_toys import SETTINGS, random_batch, write_tiny_model
+from verl_toys import SETTINGS, random_batch
 
 from agent.wrappers.verl_wrapper import ppo_update
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("reference"))
 
 
 def test_first_minibatch_has_the_losses_and_gradients_of_plain_ppo(

@@ -18,16 +18,10 @@ from verl_toys import (
     distance,
     random_batch,
     run_toys,
-    write_tiny_model,
 )
 
 from agent.core.records import UpdateBatch
 from agent.wrappers.verl_wrapper import PLAIN, load_verl, ppo_update
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="module")
