@@ -184,7 +184,7 @@ def test_answers_without_an_action_cost_a_turn(provider, play, agent, said, requ
 
 @needs_checkout
 def test_an_answer_that_upstream_cannot_read_in_time_costs_a_turn(play):
-    trajectory = play("aide", ["plan\n```python" + 4000 * "\n"], 1)
+    trajectory = play("aide", ["plan\n```python" + 20_000 * "\n"], 1)
     assert trajectory.turns[0].outcome == "unparsable"
     assert "TimeoutError" in trajectory.turns[0].text
 
@@ -254,6 +254,19 @@ def test_a_checkout_without_agents_is_told(open_policy, tmp_path):
         open_policy("aide", checkout=tmp_path),
     ):
         pass
+
+
+def test_seconds_left_are_those_of_the_episode(open_policy, tmp_path):
+    (tmp_path / "mledojo/agent").mkdir(parents=True)
+    policy = open_policy("aide", checkout=tmp_path)  # 600 s
+    assert policy._seconds_left("wine", 1, []) in (599, 600)
+    first = {"seed": 1, "seconds_left": 600}
+    policy._ends["wine", 1] -= 100
+    assert policy._seconds_left("wine", 5, [first]) in (499, 500)
+    assert policy._seconds_left("wine", 2, []) in (599, 600)  # that waited behind the other
+    anew = open_policy("aide", checkout=tmp_path)  # after a kill
+    told = [first, {"seed": 5, "seconds_left": 500}]
+    assert anew._seconds_left("wine", 9, told) in (499, 500)
 
 
 @pytest.mark.parametrize("said", ["\n", "\\n \\\n", "</tool_call><tool_call>{}", "\r\ud800\u2028é"])

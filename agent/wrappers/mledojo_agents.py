@@ -59,13 +59,13 @@ class UpstreamAgents:
         self._agent, self._model, self._checkout = agent, model, checkout.resolve()
         self._public = {name: str(folder.resolve()) for name, folder in public.items()}
         self._program_seconds, self._seconds = program_seconds, seconds
-        self._started, self._asking = time.monotonic(), threading.Lock()
+        self._ends: dict[tuple[str, int], float] = {}  # of an episode, by what its first turn was
+        self._asking = threading.Lock()
 
     def __enter__(self) -> "UpstreamAgents":
         self._folder = tempfile.TemporaryDirectory(prefix="agents-")
         self._process = self._start()
         self._ask({"checkout": str(self._checkout), "agent": self._agent})
-        self._started = time.monotonic()
         return self
 
     def __exit__(
@@ -86,8 +86,8 @@ class UpstreamAgents:
     def _respond(self, conversation: Conversation, seed: int) -> Response:
         """Ask the model what the agent wants to know, until it has come to an action."""
         task, turns = _played(conversation)
-        left = max(0, int(self._seconds - (time.monotonic() - self._started)))
         answers: list[str] = []
+        left = self._seconds_left(task["competition"], seed, turns)
         turn = {"seed": seed, "seconds_left": left, "answers": answers}
         request = {
             "task": task,
@@ -112,6 +112,13 @@ class UpstreamAgents:
         if not answers:
             raise RuntimeError(f"{self._place} fails at {task['competition']}: {step['failed']}")
         return Response(_text({**turn, "failed": step["failed"]}), "stop")
+
+    def _seconds_left(self, competition: str, seed: int, turns: Sequence[dict[str, Any]]) -> int:
+        """Of the episode; what an earlier process has begun goes on with what it was told last."""
+        first = turns[0]["seed"] if turns else seed
+        left = turns[-1]["seconds_left"] if turns else self._seconds
+        end = self._ends.setdefault((competition, first), time.monotonic() + left)
+        return max(0, int(end - time.monotonic()))
 
     @property
     def _place(self) -> str:
