@@ -46,7 +46,7 @@ REAL = os.environ.get("VLLM_PYTHON", "")
 # One compute thread; chunked prefill with seeds kills the engine of vLLM's build for CPUs.
 CPU = (
     *("--enforce-eager", "--dtype", "float32", "--no-enable-chunked-prefill"),
-    *("--max-num-batched-tokens", "2048", "--max-num-seqs", "8"),
+    *("--max-num-batched-tokens", "2048", "--max-num-seqs", "8", "--gpu-memory-utilization", "0.3"),
 )
 
 
