@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -134,8 +135,37 @@ def violations(root: Path) -> list[str]:
     return found
 
 
+def circle(root: Path) -> list[str]:
+    """Modules of which each imports the next and the last the first; empty when there are none."""
+    modules = sources(root)
+    imports = {
+        module: {
+            other
+            for name in imported(ast.parse(path.read_text()), module)
+            for other in (name, name.rpartition(".")[0])
+            if other in modules and other != module
+        }
+        for module, path in modules.items()
+    }
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as found:
+        return found.args[1]
+    return []
+
+
 def test_the_project_keeps_its_rules():
     assert violations(ROOT) == []
+    assert circle(ROOT) == []
+
+
+def test_a_circle_of_imports_is_caught(tmp_path):
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent/one.py").write_text("from agent.two import A\n")
+    (tmp_path / "agent/two.py").write_text("def later():\n    from agent import three\n")
+    assert circle(tmp_path) == []
+    (tmp_path / "agent/three.py").write_text("import agent.one\n")
+    assert set(circle(tmp_path)) == {"agent.one", "agent.two", "agent.three"}
 
 
 def test_every_part_has_its_rules():

@@ -10,14 +10,12 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from agent.sandbox import audit, landlock, linux, namespaces, program, semaphores, tiers
-
-if TYPE_CHECKING:
-    from agent.sandbox.place import Place
+from agent.sandbox.home import Home, Tier
+from agent.sandbox.place import Place
 
 _PROGRAM, _REPORT = 3, 4  # descriptors that a new interpreter is given
 # Without what /proc/self tells about the host: its mounts, and its connections in net.
@@ -31,41 +29,10 @@ _PROC = (
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
 
 
-class Filters(NamedTuple):
-    """Compiled filters of system calls, as `system_calls` describes them."""
-
-    keeper: bytes
-    inside: bytes
-    outside: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """How programs are confined; what the fork server found out and was told."""
-
-    name: str  # see `tiers`
-    landlock_abi: int
-    scratch: str  # a folder for the programs' places, or over which their view is built
-    readable: tuple[str, ...]
-    filters: Filters
-    own_user: bool  # programs run as a user of their own, which only root can arrange
-    cold_source: str  # what a new interpreter runs; empty for a warm start
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where one supervisor's programs live."""
-
-    tier: Tier
-    user: int | None  # to become before running a program, when root
-    own_network: bool
-    rules: int | None  # Landlock's, when they are the same for every program
-
-
 def become_program(
     request: dict[str, Any],
     output: int,
-    place: "Place",
+    place: Place,
     home: Home,
     report: mmap.mmap,
     shared: int,
@@ -92,7 +59,7 @@ def become_program(
     program.run(request["program"])
 
 
-def _confine(place: "Place", home: Home) -> None:
+def _confine(place: Place, home: Home) -> None:
     tier = home.tier
     if home.user is None:  # becoming another user gave them up already
         linux.drop_capabilities()

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from agent.sandbox import linux
-from agent.sandbox.layers import Home
+from agent.sandbox.home import Home
 from agent.sandbox.namespaces import PLACE, SHARED_MEMORY
 from agent.sandbox.watch import TreeLimits
 

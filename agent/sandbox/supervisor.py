@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 from agent.sandbox import audit, landlock, linux, namespaces, tiers
 from agent.sandbox.collector import RefusedSubmissionError, open_submission
-from agent.sandbox.layers import Home, Tier, become_program, inside_rules
+from agent.sandbox.home import Home, Tier
+from agent.sandbox.layers import become_program, inside_rules
 from agent.sandbox.place import Place
 from agent.sandbox.watch import ProcessTree, TreeLimits, end_tree, wait_for
 

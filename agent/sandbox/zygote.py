@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agent.sandbox import audit, linux, program, semaphores, tiers
-from agent.sandbox.layers import Filters, Tier
+from agent.sandbox.home import Filters, Tier
 from agent.sandbox.supervisor import supervise
 
 
