@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +23,10 @@ from agent.core.records import Trajectory
 from agent.core.stopping import stop_on_warning
 from agent.core.timing import Stopwatch
 from agent.sandbox.executions import read_executions, write_executions
+from agent.sandbox.helped import HelpedRunner
+from agent.sandbox.opening import SandboxSettings, large_entries, open_runner
 from agent.sandbox.remembering import RememberingGrader, RememberingRunner
-from agent.sandbox.runner import ProgramLimits, TierName, WarmRunner
+from agent.sandbox.runner import ProgramLimits
 from agent.training.teacher import Teacher, TeacherSettings, draw_attempts, read_task
 from agent.wrappers.mledojo_environment import CONFINEMENT, UpstreamEnvironment, UpstreamLimits
 from agent.wrappers.mledojo_metrics import UpstreamMetric, load_metric
@@ -32,7 +34,6 @@ from agent.wrappers.scripted_policy import ScriptedPolicy
 
 Engine = Literal["native", "upstream"]
 Scoring = Literal["halves", "upstream"]
-COPIED_BYTES = 16 << 20  # what a program gets as its own copy; a tenth of a second's work
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +58,6 @@ class EnvironmentSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxSettings:
-    min_tier: TierName
-    start: Literal["warm", "cold"]
-    seconds: float
-    cpu_seconds: float
-    memory_mb: int
-    processes: int
-    file_mb: int
-    scratch_mb: int
-    scratch_files: int
-    output_kb: int
-    modules: tuple[str, ...]
-    remember_programs: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Sandbox:
     """Where programs run and their submissions are graded."""
 
@@ -88,39 +73,31 @@ def open_sandbox(
     engine: Engine,
     competitions: Sequence[Path],
     earlier: Sequence[Path] = (),
+    places: int = 1,
+    offers: Path | None = None,
 ) -> Iterator[Sandbox]:
     """Start the fork server; it imports its libraries while the caller loads a model.
 
     competitions: folders of the prepared competitions that may be played here.
+    places, offers: how many programs run here at a time, and the folder by which helpers on other
+        machines find the rest; without one all run here.
 
     Programs found in the files of `earlier` executions are not run again.
     """
-    given = {field.name: getattr(settings, field.name) for field in fields(ProgramLimits)}
-    limits = ProgramLimits(**given)
     shared = [path for folder in competitions for path in large_entries(folder / "data/public")]
-    with WarmRunner(
-        limits, settings.modules, shared, settings.min_tier, start=settings.start
-    ) as runner:
+    with ExitStack() as opened:
+        own = opened.enter_context(open_runner(settings, shared))
+        runner: ProgramRunner = own
+        if offers is not None:
+            helped = HelpedRunner(own, places, settings, shared, offers)
+            runner = opened.enter_context(helped)
         if settings.remember_programs:
             files = [read_executions(path, _conditions(settings)) for path in earlier]
             known = {key: execution for file in files for key, execution in file.items()}
             remembering = RememberingRunner(runner, known)
-            yield Sandbox(remembering, RememberingGrader(), limits, engine)
+            yield Sandbox(remembering, RememberingGrader(), own.limits, engine)
         else:
-            yield Sandbox(runner, grade, limits, engine)
-
-
-def large_entries(public: Path) -> list[Path]:
-    """Files and folders too large to be copied for every program."""
-    if not public.is_dir():
-        raise FileNotFoundError(f"{public}: no such folder; prepare this competition first")
-    return [entry for entry in sorted(public.iterdir()) if _bytes(entry) > COPIED_BYTES]
-
-
-def _bytes(entry: Path) -> int:
-    if not entry.is_dir():
-        return entry.stat().st_size
-    return sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
+            yield Sandbox(runner, grade, own.limits, engine)
 
 
 def save_executions(path: Path | None, sandbox: Sandbox, settings: SandboxSettings) -> None:

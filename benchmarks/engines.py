@@ -17,7 +17,7 @@ from agent.competitions.suite import find_entry
 from agent.core.actions import Action
 from agent.core.environment import CompetitionEnvironment, Environment, grade
 from agent.core.settings import read_config, section
-from agent.rollout import SandboxSettings
+from agent.sandbox.opening import SandboxSettings
 from agent.sandbox.runner import WarmRunner
 from agent.wrappers.mledojo_environment import UpstreamEnvironment, UpstreamLimits
 from benchmarks.sandbox import LIMITS

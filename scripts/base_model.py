@@ -25,7 +25,6 @@ from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
     Sandbox,
-    SandboxSettings,
     deal_competitions,
     episode_keys,
     find_competitions,
@@ -36,6 +35,7 @@ from agent.rollout import (
     play_teacher,
     save_executions,
 )
+from agent.sandbox.opening import SandboxSettings
 from agent.training.batch import summary
 from agent.training.teacher import TeacherSettings
 from agent.training.warm_start import WarmStartSettings, warm_start

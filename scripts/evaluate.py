@@ -22,7 +22,6 @@ from agent.policy import open_policy
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
-    SandboxSettings,
     Scoring,
     deal_competitions,
     episode_keys,
@@ -32,6 +31,7 @@ from agent.rollout import (
     open_sandbox,
     play,
 )
+from agent.sandbox.opening import SandboxSettings
 from agent.wrappers.vllm_settings import decisive
 
 
@@ -68,6 +68,10 @@ class Arguments:
     """what the sampling derives from; evaluation draws apart from training"""
     workers: int = 1
     """programs that run at the same time"""
+    helpers: int = 0
+    """programs that helpers on other machines may run beside those"""
+    offers: Path = Path("results/offers")
+    """folder where helpers look for them"""
     gpus: int = 0
     """GPUs that the job asked for; fewer in sight are an error"""
     timing: Path | None = None
@@ -85,7 +89,10 @@ def main(arguments: Arguments) -> None:
     folders = [folder / name for name in names]
     sampling = _sampling(config, arguments.temperature)
     with ExitStack() as opened:
-        sandbox = opened.enter_context(open_sandbox(limits, environment.engine, folders))
+        offers = arguments.offers if arguments.helpers else None
+        sandbox = opened.enter_context(
+            open_sandbox(limits, environment.engine, folders, (), arguments.workers, offers)
+        )
         with stopwatch.phase("import"):
             known = open_competitions(folder, names, environment.told)
             policy = open_policy(arguments.model_path, sampling, config, output / "vllm.log")
@@ -101,7 +108,7 @@ def main(arguments: Arguments) -> None:
             keys,
             sandbox,
             section(config, "episode", EpisodeSettings),
-            arguments.workers,
+            arguments.workers + arguments.helpers,
             stopwatch,
             journal,
         )

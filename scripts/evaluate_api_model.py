@@ -24,7 +24,6 @@ from agent.core.trajectories import write_trajectories
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
-    SandboxSettings,
     deal_competitions,
     episode_keys,
     find_competitions,
@@ -33,6 +32,7 @@ from agent.rollout import (
     open_sandbox,
     play,
 )
+from agent.sandbox.opening import SandboxSettings
 from agent.wrappers.api_policy import ApiModel, ApiPolicy, total_usage
 from agent.wrappers.mledojo_agents import PROMPTS, UpstreamAgents
 

@@ -27,7 +27,6 @@ from agent.grading import SCORE_COLUMNS, score_episodes
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
-    SandboxSettings,
     Scoring,
     deal_competitions,
     episode_keys,
@@ -36,6 +35,7 @@ from agent.rollout import (
     open_sandbox,
     play,
 )
+from agent.sandbox.opening import SandboxSettings
 from agent.training.grammar import random_program
 from agent.training.teacher import read_task
 from agent.wrappers.scripted_policy import ScriptedPolicy

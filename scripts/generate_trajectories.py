@@ -17,7 +17,6 @@ from agent.policy import open_policy
 from agent.rollout import (
     EnvironmentSettings,
     EpisodeSettings,
-    SandboxSettings,
     deal_competitions,
     episode_keys,
     find_competitions,
@@ -27,6 +26,7 @@ from agent.rollout import (
     play,
     save_executions,
 )
+from agent.sandbox.opening import SandboxSettings
 from agent.training.curriculum import draw_competitions, read_weights
 from agent.wrappers.vllm_settings import decisive
 
@@ -57,6 +57,10 @@ class Arguments:
     """table of how often each competition is played; all equally often when none is given"""
     workers: int = 1
     """programs that run at the same time"""
+    helpers: int = 0
+    """programs that helpers on other machines may run beside those"""
+    offers: Path = Path("results/offers")
+    """folder where helpers look for them"""
     gpus: int = 0
     """GPUs that the job asked for; fewer in sight are an error"""
     executions_from: tuple[Path, ...] = ()
@@ -79,8 +83,16 @@ def main(arguments: Arguments) -> None:
     shard = arguments.output_dir / f"shard{arguments.shard}.parquet"
     sampling = section(config, "sampling", SamplingSettings)
     with ExitStack() as opened:
+        offers = arguments.offers if arguments.helpers else None
         sandbox = opened.enter_context(
-            open_sandbox(settings, environment.engine, folders, arguments.executions_from)
+            open_sandbox(
+                settings,
+                environment.engine,
+                folders,
+                arguments.executions_from,
+                arguments.workers,
+                offers,
+            )
         )
         with stopwatch.phase("import"):
             known = open_competitions(folder, names, environment.told)
@@ -98,7 +110,7 @@ def main(arguments: Arguments) -> None:
             keys,
             sandbox,
             section(config, "episode", EpisodeSettings),
-            arguments.workers,
+            arguments.workers + arguments.helpers,
             stopwatch,
             journal,
         )

@@ -14,7 +14,7 @@ from agent.competitions.loading import load_competition
 from agent.competitions.suite import find_entry
 from agent.core.competition import Competition
 from agent.core.settings import read_config, section
-from agent.rollout import SandboxSettings
+from agent.sandbox.opening import SandboxSettings
 from agent.sandbox.runner import WarmRunner
 
 # How long an example takes says something of the machine, not of the code.

@@ -18,7 +18,8 @@ from variations import changes, variants
 from agent.core.local_model import SamplingSettings
 from agent.core.records import PPOSettings, UpdateSettings
 from agent.core.settings import section
-from agent.rollout import EnvironmentSettings, EpisodeSettings, SandboxSettings
+from agent.rollout import EnvironmentSettings, EpisodeSettings
+from agent.sandbox.opening import SandboxSettings
 from agent.training.rejection_sampling import RFTSettings
 from agent.training.rewards import RewardSettings
 from agent.training.teacher import TeacherSettings

@@ -20,7 +20,7 @@ from agent.core.records import Conversation, Trajectory
 from agent.core.settings import section
 from agent.core.timing import Stopwatch
 from agent.core.trajectories import read_trajectories, write_trajectories
-from agent.rollout import SandboxSettings
+from agent.sandbox.opening import SandboxSettings
 from agent.sandbox.runner import WarmRunner
 from agent.sandbox.tiers import TIERS
 from agent.wrappers.scripted_policy import ScriptedPolicy, replay

@@ -13,7 +13,6 @@ from agent.core.settings import section
 from agent.core.timing import Stopwatch
 from agent.rollout import (
     EpisodeSettings,
-    SandboxSettings,
     deal_competitions,
     episode_keys,
     find_competitions,
@@ -21,6 +20,7 @@ from agent.rollout import (
     open_sandbox,
     play,
 )
+from agent.sandbox.opening import SandboxSettings
 from agent.sandbox.remembering import RememberingRunner
 from agent.sandbox.runner import WarmRunner
 from agent.wrappers.scripted_policy import ScriptedPolicy, replay

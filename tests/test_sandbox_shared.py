@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sandboxes import LIMITS
 
-from agent.rollout import COPIED_BYTES, large_entries
+from agent.sandbox.opening import COPIED_BYTES, large_entries
 from agent.sandbox.runner import WarmRunner
 from agent.sandbox.tiers import TIERS
 

@@ -47,7 +47,7 @@ def train(folder: Path, shards: Path, model: Path, update: dict[str, Any], comma
     }
     options = [str(text) for pair in places.items() for text in pair]
     done = run(ROOT, "bash", "-c", f'{command} "$@"', "bash", *options)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

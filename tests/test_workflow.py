@@ -371,6 +371,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "supervised first": (change("training.rft_iterations", 1), LEARNING),
     "supervised never": (change("rft.learning_rate", 0.002), QUOTING),
+    "helpers": (change("helpers", 8), QUOTING),
     "evaluation temperature": (
         change("evaluation.temperature", 0.4),
         {f"seed0/iteration{number}/evaluate_held_out" for number in (0, 1, 2)}

@@ -183,6 +183,11 @@ def programs_at_once(wildcards, threads, resources):
     return max(1, min(threads + 1, resources.mem_mb // each - 1))
 
 
+def helpers_option(wildcards, input):
+    """From a function of the input, which Snakemake does not track: where programs run is all the same."""
+    return f"--helpers {config['helpers']}" if config["helpers"] else ""
+
+
 def asked_for_update():
     """As for other jobs, on each of several nodes; the plugin of SLURM calls what starts there MPI.
 

@@ -215,6 +215,8 @@ def _mle_dojo_problems(config: Config) -> Iterator[Problem]:
             ("environment", "scoring"),
             f"{environment['scoring']} cannot be had from MLE-Dojo's engine: set it to upstream",
         )
+    if environment["engine"] == "upstream" and config["helpers"]:
+        yield ("helpers",), f"{config['helpers']}, but MLE-Dojo's engine takes none: set it to 0"
     if environment["scoring"] == "upstream" != config["evaluation"]["scoring"]:
         yield (
             ("evaluation", "scoring"),

@@ -89,12 +89,13 @@ rule evaluate:
         settings=settings_of_player()["settings"],
         folder=subpath(output.episodes, parent=True),
         workers=programs_at_once,
+        helpers=helpers_option,
     shell:
         "python scripts/evaluate.py --model-path {input.model} --config {params.settings:q} "
         "--temperature {params.temperature} --competitions {params.names} "
         "--num-episodes {params.episodes} "
         "--iteration {wildcards.iteration} --sampling-seed {params.sampling_seed} "
-        "--gpus {resources.gpu} --workers {params.workers} --output-dir {params.folder} "
+        "--gpus {resources.gpu} --workers {params.workers} {params.helpers} --output-dir {params.folder} "
         "--timing {output.timing} > {log} 2>&1"
 
 

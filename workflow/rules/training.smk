@@ -97,6 +97,7 @@ rule generate_trajectories:
         **settings_of_player(),
         folder=subpath(output.shard, parent=True),
         workers=programs_at_once,
+        helpers=helpers_option,
         names=joined("train"),
         episodes=EPISODES_PER_SHARD,
         first=first_episode,
@@ -107,7 +108,7 @@ rule generate_trajectories:
         "--config {params.settings:q} --competitions {params.names} "
         "--num-episodes {params.episodes} --seed {wildcards.seed} "
         "--iteration {wildcards.iteration} --shard {wildcards.shard} "
-        "--first-episode {params.first} {params.weights} --workers {params.workers} "
+        "--first-episode {params.first} {params.weights} --workers {params.workers} {params.helpers} "
         "--gpus {resources.gpu} --output-dir {params.folder} "
         "--executions-from {input.executions} --executions-to {output.executions} "
         "--timing {output.timing} > {log} 2>&1"
