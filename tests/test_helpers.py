@@ -168,11 +168,16 @@ def test_an_answer_that_is_none_is_not_taken(helped, wine, tmp_path):
 
 
 def test_a_helper_ends_when_nobody_has_work(helped, start_helper, wine, tmp_path):
-    (tmp_path / "offers/left-by-a-killed-job.json").write_text('{"address": ["localhost", 1]')
+    with socket.create_server(("localhost", 0)) as server:
+        address = list(server.getsockname())
+    left = tmp_path / "offers/left-by-a-killed-job.json"
+    left.write_text(json.dumps({"address": address, "key": ""}))
+    (tmp_path / "offers/half-written.json").write_text('{"address": ["localhost"')
     helper = start_helper("--idle-seconds", "2")
     printed, errors = helper.communicate(timeout=60)
     assert helper.returncode == 0, errors
     assert printed.endswith("0 programs executed\n")
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(

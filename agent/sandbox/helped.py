@@ -106,7 +106,7 @@ class HelpedRunner:
         with self._changed:
             self._closed = True
             left = [*self._waiting, *self._returned]
-            for connection in self._connections:
+            for connection in list(self._connections):
                 _shut(connection)
             self._changed.notify_all()
         for task in left:

@@ -69,7 +69,10 @@ class Helper:
         try:
             known = json.loads(offer.read_text())
             connection = socket.create_connection(tuple(known["address"]), _CONNECT_SECONDS)
-        except (OSError, ValueError):  # the job has ended; if it was killed its offer is left
+        except ConnectionRefusedError:  # the job was killed, and left its offer
+            offer.unlink(missing_ok=True)
+            return
+        except (OSError, ValueError):  # it has just ended, or its machine is gone
             return
         connection.settimeout(None)
         with closing(Exchange(connection)) as exchange:
