@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from checkout import configure, copy_repository, snakemake
 from conftest import CONFIG, ROOT
+from waiting import wait_for
 
 from agent.core.actions import format_action
 from agent.core.environment import Execution
@@ -85,13 +86,6 @@ def start_helper(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str
 def run_all(runner: HelpedRunner, programs: list[str], public: Path) -> list[Execution]:
     with ThreadPoolExecutor(len(programs)) as pool:
         return list(pool.map(lambda program: runner.run(program, public), programs))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def untimed(executions: list[Execution]) -> list[Execution]:

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkout import QUIET, SMOKE, copy_repository, run, snakemake
+from waiting import wait_for
 
 TARGET = "results/smoke/base_model_executions.parquet"
 RUN = [TARGET, "--cores", "2", "--configfile", SMOKE]
@@ -32,7 +32,7 @@ def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
 def working(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A Snakemake that make resume started, and that is making the base model."""
     started = start(folder, *RESUME, *RUN)
-    wait(lambda: programs(folder))
+    wait_for(lambda: programs(folder))
     yield started
     started.kill()
     for process in programs(folder):
@@ -51,13 +51,6 @@ def programs(folder: Path) -> list[int]:
         if here and b"scripts/base_model.py" in command:
             found.append(int(process.name))
     return found
-
-
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def resume(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -98,7 +91,7 @@ def leftover(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     lock = folder / ".snakemake/jobs.lock"
     lock.parent.mkdir()
     job = start(folder, "sh", "-c", f"trap '' TERM; exec 9<>{lock}; flock -s 9; exec sleep 100")
-    wait(lambda: Path(f"/proc/{job.pid}/comm").read_text() == "sleep\n")
+    wait_for(lambda: Path(f"/proc/{job.pid}/comm").read_text() == "sleep\n")
     yield job
     job.kill()
     job.wait()
@@ -106,7 +99,7 @@ def leftover(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_who_resumes_first_is_the_only_one(folder: Path, leftover: subprocess.Popen[bytes]) -> None:
     first = start(folder, *RESUME, *SMALL)
-    wait(lambda: is_open(first, "resume.lock"))
+    wait_for(lambda: is_open(first, "resume.lock"))
     second = resume(folder, *SMALL)
     assert second.returncode == 1
     assert f"error: {folder} is being resumed (process {first.pid})" in second.stderr
@@ -120,11 +113,11 @@ def test_a_snakemake_that_starts_while_a_resume_waits_is_left_alone(
     folder: Path, leftover: subprocess.Popen[bytes]
 ) -> None:
     waiting = start(folder, *RESUME, *SMALL)
-    wait(lambda: is_open(waiting, "resume.lock"))
+    wait_for(lambda: is_open(waiting, "resume.lock"))
     other = start(
         folder, "sh", "-c", "exec 9<>.snakemake/controller.lock; flock -s 9; exec sleep 100"
     )
-    wait(lambda: is_open(other, "controller.lock"))
+    wait_for(lambda: is_open(other, "controller.lock"))
     (folder / ".snakemake/locks").mkdir()
     lock = folder / ".snakemake/locks/0.output.lock"
     lock.touch()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +18,7 @@ import yaml
 from checkout import ROOT
 from served import SAMPLING, kill_server, make_interpreter, make_model, process_of
 from test_bad_input import settings
+from waiting import wait_for
 
 from agent.core.model_folder import model_digest
 from agent.core.play import _LAST_SECONDS
@@ -76,13 +77,6 @@ def processes(model: Path) -> list[int]:
     return found
 
 
-def wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def ask_together(server: VllmServer, pool: ThreadPoolExecutor, number: int) -> list[Future]:
     return [pool.submit(server.complete, REQUEST) for _ in range(number)]
 
@@ -94,7 +88,7 @@ def test_nobody_starts_a_server_again_that_the_job_has_stopped(model, tmp_path, 
             before = server._started
             (tmp_path / "faults").write_text("hangs\n" * 6)
             asked = ask_together(server, pool, 6)
-            wait(lambda: not (tmp_path / "faults").read_text())
+            wait_for(lambda: not (tmp_path / "faults").read_text())
         left = time.monotonic()
         for answer in asked:
             with pytest.raises(RuntimeError, match="vllm: the job is over"):
@@ -110,7 +104,7 @@ def test_a_job_that_ends_while_its_server_starts_again_waits_for_neither(model, 
             (tmp_path / "python").write_text("#!/bin/sh\necho instead >&2\nsleep 600\n")
             kill_server(server)
             asked = ask_together(server, pool, 2)
-            wait(lambda: "instead" in (tmp_path / "vllm.log").read_text())
+            wait_for(lambda: "instead" in (tmp_path / "vllm.log").read_text())
             left = time.monotonic()
         assert time.monotonic() - left < 15
         for answer in asked:
@@ -181,9 +175,9 @@ def test_a_job_that_is_told_to_end_while_it_generates_ends(
     command = [sys.executable, "scripts/generate_trajectories.py", *map(str, options)]
     command += ["--competitions", "engel-mae-outliers"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
-        wait(lambda: journal.is_file() and b"feedback" in journal.read_bytes())
+        wait_for(lambda: journal.is_file() and b"feedback" in journal.read_bytes())
         (tmp_path / "faults").write_text("hangs\n" * 4)
-        wait(lambda: not (tmp_path / "faults").read_text())
+        wait_for(lambda: not (tmp_path / "faults").read_text())
         job.send_signal(signal.SIGURG)
         said = job.communicate(timeout=_LAST_SECONDS + 25)[1]
     assert job.returncode == 1 and "error: told to end early; finished turns are kept" in said
