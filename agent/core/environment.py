@@ -5,12 +5,13 @@ own because upstream's runner starts every program cold, cannot be confined and 
 thread. What the model does wrong becomes an outcome; what the machine does wrong raises.
 """
 
+import base64
 import io
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,23 @@ class Feedback:
     execute_seconds: float = 0.0
     grade_seconds: float = 0.0
     attempts: tuple[str, ...] = ()  # what the program tried beside its task
+
+
+Told = TypeVar("Told", Execution, Feedback)
+
+
+def to_json(record: Execution | Feedback) -> dict[str, Any]:
+    """What `json` can write; the submission as base64."""
+    content = record.submission
+    written = None if content is None else base64.b64encode(content).decode()
+    return asdict(record) | {"submission": written}
+
+
+def from_json(kind: type[Told], facts: Mapping[str, Any]) -> Told:
+    """Back from `to_json`; KeyError, TypeError or ValueError where it is none of its."""
+    written = facts["submission"]
+    content = None if written is None else base64.b64decode(written)
+    return kind(**{**facts, "submission": content, "attempts": tuple(facts["attempts"])})
 
 
 Grader = Callable[[Competition, bytes], tuple[float, float]]

@@ -5,7 +5,6 @@ appended, and each action's feedback the moment it is known. A line cut short by
 Whoever plays has the file locked, so that two jobs never play the same episodes at once.
 """
 
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -20,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from agent.core.base_agent import Response
-from agent.core.environment import Feedback
+from agent.core.environment import Feedback, from_json, to_json
 from agent.core.files import unfinished
 from agent.core.records import Conversation
 
@@ -128,9 +127,7 @@ class Journal:
         return self._feedback.get((episode, turn))
 
     def add_feedback(self, episode: int, turn: int, feedback: Feedback) -> None:
-        facts = asdict(feedback)
-        if feedback.submission is not None:
-            facts["submission"] = base64.b64encode(feedback.submission).decode()
+        facts = to_json(feedback)
         self._append(_line({"episode": episode, "turn": turn, "feedback": facts}))
 
     def _append(self, line: bytes) -> None:
@@ -177,11 +174,8 @@ class Journal:
         for row in entry.get("responses", ()):
             self._responses[row["episode"], row["turn"]] = row
         if "feedback" in entry:
-            facts = entry["feedback"]
-            if facts["submission"] is not None:
-                facts["submission"] = base64.b64decode(facts["submission"])
-            facts["attempts"] = tuple(facts["attempts"])
-            self._feedback[entry["episode"], entry["turn"]] = Feedback(**facts)
+            told = from_json(Feedback, entry["feedback"])
+            self._feedback[entry["episode"], entry["turn"]] = told
 
 
 def _line(entry: dict[str, Any]) -> bytes:

@@ -6,7 +6,6 @@ it left behind. Nobody waits for helpers: the job takes programs from the same q
 that a helper was lost with. Messages are lines of JSON.
 """
 
-import base64
 import functools
 import hashlib
 import json
@@ -18,13 +17,13 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agent.core.environment import Execution
+from agent.core.environment import Execution, from_json
 from agent.core.files import unfinished
 from agent.sandbox.opening import SandboxSettings
 from agent.sandbox.runner import WarmRunner
@@ -107,21 +106,18 @@ class HelpedRunner:
             self._closed = True
             left = [*self._waiting, *self._returned]
             for connection in list(self._connections):
-                _shut(connection)
+                with suppress(OSError):  # it has ended
+                    connection.shutdown(socket.SHUT_RDWR)
             self._changed.notify_all()
         for task in left:
-            self._give_back(task)
+            self._put(task, self._returned)
         self._server.close()
         print(f"sandbox: helpers ran {self._helped} programs", flush=True)
 
     def run(self, program: str, public: Path) -> Execution:
         """Run it to its end, here or elsewhere."""
         task = _Task(program, public)
-        with self._changed:
-            self._waiting.append(task)
-            self._changed.notify_all()
-        if self._closed:
-            self._give_back(task)
+        self._put(task, self._waiting)
         return task.result.result()
 
     def _take(self, *queues: deque[_Task], seconds: float | None = None) -> _Task | None:
@@ -131,15 +127,15 @@ class HelpedRunner:
             filled = [] if self._closed else [queue for queue in queues if queue]
             return filled[0].popleft() if filled else None
 
-    def _give_back(self, task: _Task) -> None:
-        """What nobody has run yet goes to this machine; after the job's end to nobody."""
+    def _put(self, task: _Task, queue: deque[_Task]) -> None:
+        """After the job's end nobody takes it, and who waits for it is told."""
         with self._changed:
-            if not self._closed:
-                self._returned.append(task)
-                self._changed.notify_all()
-            elif not task.result.done():
+            if self._closed:
                 ended = RuntimeError("sandbox: closed while a program was running")
                 task.result.set_exception(ended)
+            else:
+                queue.append(task)
+                self._changed.notify_all()
 
     def _work_here(self) -> None:
         while task := self._take(self._returned, self._waiting):
@@ -186,9 +182,9 @@ class HelpedRunner:
     def _hand_over(self, task: _Task, helper: "Exchange") -> None:
         try:
             helper.tell({"program": task.program, "public": str(task.public.absolute())})
-            execution = _decoded(helper.hear())
+            execution = from_json(Execution, helper.hear())
         except BaseException:
-            self._give_back(task)
+            self._put(task, self._returned)
             raise
         self._helped += 1
         task.result.set_result(execution)
@@ -228,22 +224,3 @@ def likeness() -> str:
     sources = sorted(Path(__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     return f"Python {sys.version.split()[0]} in {sys.prefix}, sandbox {code}"
-
-
-def encoded(execution: Execution) -> dict[str, Any]:
-    content = execution.submission
-    written = None if content is None else base64.b64encode(content).decode()
-    return asdict(execution) | {"submission": written}
-
-
-def _decoded(facts: dict[str, Any]) -> Execution:
-    written = facts["submission"]
-    content = None if written is None else base64.b64decode(written)
-    return Execution(**facts | {"submission": content, "attempts": tuple(facts["attempts"])})
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # it has ended
-        return

@@ -12,9 +12,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from agent.core.environment import Execution
+from agent.core.environment import Execution, to_json
 from agent.core.settings import section
-from agent.sandbox.helped import Exchange, encoded, likeness
+from agent.sandbox.helped import Exchange, likeness
 from agent.sandbox.opening import SandboxSettings, open_runner
 from agent.sandbox.runner import WarmRunner
 
@@ -82,7 +82,7 @@ class Helper:
             runner = self._runner_for(job, offer, opened)
             asked = _ask(exchange, {"ready": True})
             while asked and not self._over.is_set():
-                asked = _ask(exchange, encoded(self._run(runner, asked)))
+                asked = _ask(exchange, to_json(self._run(runner, asked)))
 
     def _run(self, runner: WarmRunner, asked: dict[str, Any]) -> Execution:
         with self._counting:
